@@ -1,0 +1,144 @@
+package events
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+)
+
+const (
+	typePrefix   = "io.millrace."
+	schemaPrefix = "urn:millrace:"
+	version      = "v1"
+
+	// ContentType is the media type of every event's data.
+	ContentType = "application/json"
+)
+
+// Attribute is one CloudEvents context attribute. Its name has no prefix: a
+// broker's binding adds its own ("ce-" on NATS, "ce_" on Kafka).
+type Attribute struct{ Name, Value string }
+
+// AppendAttributes appends the event's CloudEvents 1.0 attributes, those of a
+// known value only, always in the same order. Control characters, which no
+// attribute may hold, are written as %00 and the like.
+func (e *Event) AppendAttributes(dst []Attribute) []Attribute {
+	key := clean(e.Key)
+	dst = append(dst,
+		Attribute{"specversion", "1.0"},
+		Attribute{"id", e.ID.String()},
+		Attribute{"source", clean(e.Source.Source())},
+		Attribute{"type", typePrefix + e.Type + "." + version},
+		Attribute{"subject", key},
+		Attribute{"dataschema", SchemaURN(e.Type)},
+		Attribute{"partitionkey", key},
+		Attribute{"recordid", clean(e.RecordID)},
+		Attribute{"recordedtime", timeText(e.Recorded)},
+		Attribute{"connector", e.Connector},
+	)
+	if !e.Time.IsZero() {
+		dst = append(dst, Attribute{"time", timeText(e.Time)})
+	}
+	if e.Replay {
+		dst = append(dst, Attribute{"replay", "true"})
+	}
+	return dst
+}
+
+// AppendData appends the event's data, one JSON object.
+func (e *Event) AppendData(dst []byte) []byte {
+	dst = append(dst, '{')
+	dst = append(dst, e.Members...)
+	if e.Raw != nil {
+		if len(e.Members) > 0 {
+			dst = append(dst, ',')
+		}
+		dst = append(dst, `"raw":`...)
+		dst = append(dst, e.Raw...)
+	}
+	return append(dst, '}')
+}
+
+// DataLen returns the length of what AppendData appends, at most two bytes too many.
+func (e *Event) DataLen() int { return len(e.Members) + len(e.Raw) + len(`{,"raw":}`) }
+
+// FromAttributes reads the attributes that AppendAttributes wrote; data stays
+// with the caller. Attributes that it does not know are left alone.
+func FromAttributes(attrs []Attribute) (Event, error) {
+	var e Event
+	var errs []error
+	var spec string
+	for _, a := range attrs {
+		switch a.Name {
+		case "specversion":
+			spec = a.Value
+		case "id":
+			id, ok := ParseID(a.Value)
+			if !ok {
+				errs = append(errs, fmt.Errorf("id %q is not 32 hex digits", a.Value))
+			}
+			e.ID = id
+		case "source":
+			key, ok := ParseSource(a.Value)
+			if !ok {
+				errs = append(errs, fmt.Errorf("source %q is not /vendor/account/stream", a.Value))
+			}
+			e.Source = key
+		case "type":
+			name, ok := strings.CutPrefix(a.Value, typePrefix)
+			name, ok2 := strings.CutSuffix(name, "."+version)
+			if !ok || !ok2 {
+				errs = append(errs, fmt.Errorf("type %q is not %s<event type>.%s", a.Value, typePrefix, version))
+			}
+			e.Type = name
+		case "subject":
+			e.Key = a.Value
+		case "recordid":
+			e.RecordID = a.Value
+		case "connector":
+			e.Connector = a.Value
+		case "replay":
+			e.Replay = a.Value == "true"
+		case "time", "recordedtime":
+			t, err := time.Parse(time.RFC3339Nano, a.Value)
+			if err != nil {
+				errs = append(errs, fmt.Errorf("%s %q is not a time as RFC 3339 writes it", a.Name, a.Value))
+			}
+			if a.Name == "time" {
+				e.Time = t
+			} else {
+				e.Recorded = t
+			}
+		}
+	}
+	if spec != "1.0" {
+		errs = append(errs, fmt.Errorf("specversion %q is not 1.0", spec))
+	}
+	if e.ID == (ID{}) || e.Type == "" || e.Source == (StreamKey{}) {
+		errs = append(errs, errors.New("id, source or type is missing"))
+	}
+	return e, errors.Join(errs...)
+}
+
+// SchemaURN names the JSON Schema of an event type's data.
+func SchemaURN(eventType string) string { return schemaPrefix + eventType + ":" + version }
+
+func timeText(t time.Time) string { return t.UTC().Format(time.RFC3339Nano) }
+
+// clean writes control characters as percent and two hex digits.
+func clean(s string) string {
+	control := func(r rune) bool { return r < 0x20 || r >= 0x7f && r < 0xa0 }
+	if strings.IndexFunc(s, control) < 0 {
+		return s
+	}
+	var b strings.Builder
+	for _, r := range s {
+		if control(r) {
+			fmt.Fprintf(&b, "%%%02X", r)
+		} else {
+			b.WriteRune(r)
+		}
+	}
+	return b.String()
+}

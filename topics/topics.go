@@ -1,0 +1,159 @@
+// Package topics is where events go: the contract that every broker fulfils.
+//
+// A broker does one thing that a plain publisher cannot: it commits a batch of
+// events on many topics, the ledger entry that names them and the checkpoint
+// that says where to continue, all or nothing, fenced against a second writer.
+// The broker is also the only state that millrace has.
+package topics
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/millrace-io/millrace/events"
+)
+
+// Message is one encoded event.
+type Message struct {
+	Type       string             // the event type, which names the topic
+	Connector  string             // the connector's name: the last token of a NATS subject
+	Key        string             // orders the message (partition key on Kafka)
+	Attributes []events.Attribute // CloudEvents attributes without a prefix
+	Data       []byte             // JSON
+}
+
+// Commit is what one transaction holds, in the order in which it is written.
+// Implementations neither change nor keep any of its slices after they return.
+type Commit struct {
+	// ID is unique to this batch of this owner. It is stored with the
+	// checkpoint, so that a late success of one's own is told from a fence.
+	ID string
+	// Messages may be empty.
+	Messages []Message
+	// Entry is the ledger entry; nil for none.
+	Entry *Entry
+	// Checkpoint is never empty.
+	Checkpoint []byte
+}
+
+// Entry is one named piece of a stream's ledger. Names are of [a-z0-9.-] and
+// never used twice in one stream.
+type Entry struct {
+	Name string
+	Data []byte
+}
+
+// Broker holds topics and state. All methods may be called concurrently.
+type Broker interface {
+	// Acquire waits until this process holds the stream, or ctx ends. On a
+	// broker that several processes can reach it keeps a lease alive in the
+	// background until Release; onWait (may be nil) is called once when the
+	// stream is found in another's hands.
+	Acquire(ctx context.Context, key events.StreamKey, owner string, onWait func(holder string)) (Stream, error)
+	// Limits may change while the broker is open (a foreign server tells its
+	// own only when it refuses), so ask before each batch.
+	Limits() Limits
+	// Checkpoints reads the checkpoint of every stream ever committed.
+	Checkpoints(ctx context.Context) ([]Stored, error)
+	// Tail calls fn for each committed message, in order, until ctx ends, fn
+	// returns an error (which it returns) or, with opts.Stop, the topics' end
+	// at the time of the call is reached. The message is valid during the call.
+	Tail(ctx context.Context, opts TailOptions, fn func(Received) error) error
+	// Ready returns nil when the broker can take commits.
+	Ready(ctx context.Context) error
+	// Serve answers operating requests of other processes until ctx ends.
+	Serve(ctx context.Context, answer func(request []byte) []byte) error
+	// Ask sends an operating request to all processes that Serve, and returns
+	// their answers; none when no process serves.
+	Ask(ctx context.Context, request []byte) ([][]byte, error)
+	// Close ends what the broker started and waits for it.
+	Close() error
+}
+
+// Stream is one polled stream that this process holds. Its methods are not for
+// concurrent use, but for Lost and Release.
+type Stream interface {
+	// Checkpoint reads the committed checkpoint from the broker (nil when there
+	// is none yet). Commit and Advance succeed only while it is still the last
+	// one, or followed by their own.
+	Checkpoint(ctx context.Context) ([]byte, error)
+	// Commit writes all of c or nothing. An acknowledgement that did not come
+	// is resolved by reading the checkpoint. It returns nil when c is committed;
+	// ErrFenced when another owner has written; ErrFull when the broker has no
+	// room (nothing is written); a *TooLargeError when c must be cut smaller
+	// (nothing is written). After any other error it is unknown whether c is
+	// committed: call Checkpoint before anything else.
+	Commit(ctx context.Context, c *Commit) error
+	// Advance is Commit of a checkpoint alone, as one plain compare-and-swap.
+	Advance(ctx context.Context, id string, checkpoint []byte) error
+	// Entries lists the names of the ledger entries that are kept, sorted.
+	Entries(ctx context.Context) ([]string, error)
+	// Entry reads one ledger entry.
+	Entry(ctx context.Context, name string) ([]byte, error)
+	// Forget deletes ledger entries; one that is gone already is no error.
+	Forget(ctx context.Context, names []string) error
+	// Lost is closed when another process took the stream or the lease could
+	// not be renewed in time: stop reading.
+	Lost() <-chan struct{}
+	// Release gives the stream up and waits for its goroutine. Safe to call
+	// more than once.
+	Release()
+}
+
+// Limits of one commit.
+type Limits struct {
+	Messages int // events, ledger entry and checkpoint together
+	Bytes    int // one encoded message, attributes included
+}
+
+// Stored is a checkpoint as the broker keeps it.
+type Stored struct {
+	Key        events.StreamKey
+	Checkpoint []byte
+	Written    time.Time
+}
+
+// TailOptions choose what Tail reads.
+type TailOptions struct {
+	Types     []string  // event types; empty: all
+	From      time.Time // from the first message stored at or after it; zero: only new ones
+	Beginning bool      // from the first message that is kept; From is ignored
+	Stop      bool      // end at what was there when the call began
+	Ready     func()    // called once when nothing published from now on is missed; may be nil
+}
+
+// Received is one message read from a topic.
+type Received struct {
+	Message
+	Topic    string    // as the broker names it
+	Sequence uint64    // position on the broker (NATS stream sequence, Kafka offset)
+	Stored   time.Time // when the broker stored it
+}
+
+// What a commit can fail with; test with errors.Is.
+var (
+	// ErrFenced says that another owner has written the stream's checkpoint.
+	ErrFenced = errors.New("another instance has taken the stream")
+	// ErrFull says that the broker has no room; nothing was written.
+	ErrFull = errors.New("the broker has no room")
+)
+
+// TooLargeError says that a commit holds more than the broker takes at once.
+type TooLargeError struct{ Limits Limits }
+
+func (e *TooLargeError) Error() string {
+	return fmt.Sprintf("the broker takes at most %d messages in a batch and %d bytes in a message", e.Limits.Messages, e.Limits.Bytes)
+}
+
+// OpenError says that a broker cannot be used at all, and whose fault it is.
+type OpenError struct {
+	// Remote is true when a server that is not ours refused, stayed away or is
+	// too old; false when our directory, port or disk is the cause.
+	Remote bool
+	Err    error // what failed, where, and what to do
+}
+
+func (e *OpenError) Error() string { return e.Err.Error() }
+func (e *OpenError) Unwrap() error { return e.Err }
