@@ -86,10 +86,10 @@ type Dead struct {
 
 // Why a record became a dead letter.
 const (
-	ReasonNotJSON   = "not_json"     // not one I-JSON value: syntax, UTF-8, duplicate keys, surrogates
+	ReasonNotJSON   = "not_json"      // not one I-JSON value: syntax, UTF-8, duplicate keys, surrogates
 	ReasonNotObject = "not_an_object" // JSON, but not an object
-	ReasonTooDeep   = "too_deep"     // nested deeper than MaxDepth
-	ReasonTooLarge  = "too_large"    // its event is larger than the broker takes
+	ReasonTooDeep   = "too_deep"      // nested deeper than MaxDepth
+	ReasonTooLarge  = "too_large"     // its event is larger than the broker takes
 )
 
 // The stations that can give a record up.
