@@ -10,6 +10,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/millrace-io/millrace/events"
@@ -22,6 +23,30 @@ type Message struct {
 	Key        string             // orders the message (partition key on Kafka)
 	Attributes []events.Attribute // CloudEvents attributes without a prefix
 	Data       []byte             // JSON
+}
+
+// maxAttributes is how many bytes all attributes of a message may take: NATS
+// takes at most 64 KiB of headers, its own included.
+const maxAttributes = 60_000
+
+// Size bounds from above what a broker makes of the message; compare it with
+// [Limits].Bytes. A message whose attributes alone are more than a broker takes
+// has the largest int.
+func (m *Message) Size() int {
+	attributes := 0
+	for i := range m.Attributes {
+		a := &m.Attributes[i]
+		attributes += len(a.Name) + len(a.Value) + len("ce-: \r\n")
+		for _, c := range []byte(a.Value) {
+			if c <= ' ' || c > '~' || c == '"' || c == '%' {
+				attributes += len("%00") - 1
+			}
+		}
+	}
+	if attributes > maxAttributes {
+		return math.MaxInt
+	}
+	return len("content-type: \r\n") + len(events.ContentType) + attributes + len(m.Key) + len(m.Data)
 }
 
 // Commit is what one transaction holds, in the order in which it is written.
@@ -105,7 +130,7 @@ type Stream interface {
 // Limits of one commit.
 type Limits struct {
 	Messages int // events, ledger entry and checkpoint together
-	Bytes    int // one encoded message, attributes included
+	Bytes    int // one encoded message, as Message.Size counts
 }
 
 // Stored is a checkpoint as the broker keeps it.
