@@ -1,0 +1,362 @@
+package connectors
+
+import (
+	"bytes"
+	"cmp"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/go-json-experiment/json/jsontext"
+)
+
+// What an answer can be wrong with, as a whole: a failed request, never a dead
+// letter and never an empty answer (invariant 9).
+var (
+	errCut       = errors.New("the answer ends too early")
+	errNoList    = errors.New("the answer has no list where the list belongs")
+	errStructure = errors.New("the answer's brackets do not match")
+)
+
+// TooLongError says that one record is longer than the connector may hold.
+type TooLongError struct{ Max int }
+
+func (e *TooLongError) Error() string {
+	return fmt.Sprintf("one record is longer than max_record (%d bytes): raise max_record for this connector", e.Max)
+}
+
+// Array reads the elements of one JSON array inside an answer, while the answer
+// is being received: no more than one element is in memory. It looks only at
+// strings and brackets, so an element that is no JSON is given as it stands, and
+// the next one too. Members beside the array, or beside an object that holds
+// it, are kept when they are small, wherever they stand. Not for concurrent use.
+type Array struct {
+	src     io.Reader
+	path    []string
+	max     int
+	buf     []byte
+	pos     int // buf[pos:] is not consumed
+	readErr error
+	members map[string][]byte
+	open    int // objects of the path that are open
+	state   int
+	err     error
+	stack   []byte
+}
+
+const (
+	beforeArray = iota
+	firstElement
+	nextElement
+)
+
+// ReadArray reads the array at a path of object keys (none: the answer itself is
+// the array). An element may have max bytes.
+func ReadArray(src io.Reader, max int, path ...string) *Array {
+	return &Array{src: src, path: path, max: max, buf: make([]byte, 0, 32<<10), members: map[string][]byte{}}
+}
+
+// Next returns the next element without white space around it, valid until the
+// next call. It returns io.EOF only when the array has ended and the rest of the
+// answer was read and closes every bracket.
+func (a *Array) Next() ([]byte, error) {
+	if a.err != nil {
+		return nil, a.err
+	}
+	element, err := a.next()
+	if err != nil {
+		a.err = err
+		return nil, err
+	}
+	return element, nil
+}
+
+// Member returns the text of a member beside the array, nil when there was none.
+// Deeper paths are joined by dots: "paging.next" for {"paging":{"items":[],"next":2}}.
+// Ask after Next returned io.EOF.
+func (a *Array) Member(name string) []byte { return a.members[name] }
+
+func (a *Array) next() ([]byte, error) {
+	if a.state == beforeArray {
+		found, err := a.enter()
+		if err != nil || !found {
+			return nil, err
+		}
+		a.state = firstElement
+	}
+	c, err := a.peek()
+	if err != nil {
+		return nil, err
+	}
+	if a.state == nextElement && c == ',' {
+		a.pos++
+		if c, err = a.peek(); err != nil {
+			return nil, err
+		}
+		if c == ']' { // [1,]: what should follow the comma is an empty element
+			return a.buf[a.pos:a.pos], nil
+		}
+	} else if c == ']' {
+		a.pos++
+		return nil, a.leave()
+	}
+	a.state = nextElement
+	return a.value()
+}
+
+// enter goes down the path to the array's first bracket. A null in its place is
+// an empty list: it returns false and, when the answer is whole, io.EOF.
+func (a *Array) enter() (bool, error) {
+	for depth := 0; ; depth++ {
+		c, err := a.peek()
+		if err == nil && depth == 0 && c == byteOrderMark[0] {
+			c, err = a.skipMark()
+		}
+		if err != nil {
+			return false, err
+		}
+		if depth == len(a.path) {
+			switch {
+			case c == '[':
+				a.pos++
+				return true, nil
+			case c == 'n':
+				if value, err := a.value(); err != nil || string(value) != "null" {
+					return false, cmp.Or(err, errNoList)
+				}
+				return false, a.leave()
+			}
+			return false, errNoList
+		}
+		if c != '{' {
+			return false, errNoList
+		}
+		a.pos++
+		a.open++
+		found, err := a.siblings()
+		if err != nil {
+			return false, err
+		}
+		if !found {
+			return false, errNoList
+		}
+	}
+}
+
+// byteOrderMark stands in front of some answers (RFC 8259, 8.1 lets us ignore it).
+const byteOrderMark = "\xef\xbb\xbf"
+
+func (a *Array) skipMark() (byte, error) {
+	for len(a.buf)-a.pos < len(byteOrderMark) {
+		if err := a.fill(); err != nil {
+			return 0, err
+		}
+	}
+	if string(a.take(a.pos+len(byteOrderMark))) != byteOrderMark {
+		return 0, errNoList
+	}
+	return a.peek()
+}
+
+// leave reads what follows the array, up to the answer's end.
+func (a *Array) leave() error {
+	for ; a.open > 0; a.open-- {
+		if found, err := a.siblings(); err != nil {
+			return err
+		} else if found {
+			return errors.New("the answer has the list twice")
+		}
+	}
+	_, err := a.peek()
+	switch {
+	case err == nil:
+		return errors.New("something follows the answer's last bracket")
+	case a.readErr == io.EOF: // not the io.ErrUnexpectedEOF of a cut body
+		return io.EOF
+	}
+	return err
+}
+
+// siblings reads members of the innermost open object, keeping small ones, and
+// stops in front of the path's next value (true) or behind the object (false).
+func (a *Array) siblings() (bool, error) {
+	level := a.open - 1
+	for first := true; ; first = false {
+		c, err := a.peek()
+		if err != nil {
+			return false, err
+		}
+		if c == '}' {
+			a.pos++
+			return false, nil
+		}
+		if c == ',' && (!first || a.state != beforeArray) {
+			a.pos++
+		}
+		name, err := a.key()
+		if err != nil {
+			return false, err
+		}
+		if name == a.path[level] {
+			return true, nil
+		}
+		if _, err := a.peek(); err != nil {
+			return false, err
+		}
+		value, err := a.value()
+		if err != nil {
+			return false, err
+		}
+		if len(value) <= MaxCursor {
+			full := strings.Join(append(slices.Clone(a.path[:level]), name), ".")
+			a.members[full] = bytes.Clone(value)
+		}
+	}
+}
+
+// key reads a member's name and the colon behind it.
+func (a *Array) key() (string, error) {
+	c, err := a.peek()
+	if err != nil {
+		return "", err
+	}
+	if c != '"' {
+		return "", errStructure
+	}
+	for {
+		end, whole := skipString(a.buf, a.pos)
+		if !whole {
+			if err := a.fill(); err != nil {
+				return "", err
+			}
+			continue
+		}
+		name, err := jsontext.AppendUnquote(nil, a.take(end))
+		if err != nil {
+			return "", errStructure
+		}
+		if c, err := a.peek(); err != nil || c != ':' {
+			return "", cmp.Or(err, errStructure)
+		}
+		a.pos++
+		return string(name), nil
+	}
+}
+
+// value reads one value, or what stands in its place, up to the comma or bracket
+// that ends it, which it leaves.
+func (a *Array) value() ([]byte, error) {
+	a.stack = a.stack[:0]
+	for done := 0; ; { // buf[pos:pos+done] is scanned
+		i := a.pos + done
+	scan:
+		for i < len(a.buf) {
+			switch c := a.buf[i]; c {
+			case '"':
+				end, whole := skipString(a.buf, i)
+				if !whole {
+					break scan // scanned again when there is more of it
+				}
+				i = end
+				continue
+			case '{', '[':
+				a.stack = append(a.stack, c+2) // the bracket that closes it
+			case '}', ']':
+				if len(a.stack) == 0 {
+					return trimRight(a.take(i)), nil
+				}
+				if a.stack[len(a.stack)-1] != c {
+					return nil, errStructure
+				}
+				a.stack = a.stack[:len(a.stack)-1]
+			case ',':
+				if len(a.stack) == 0 {
+					return trimRight(a.take(i)), nil
+				}
+			}
+			i++
+		}
+		if len(a.buf)-a.pos > a.max {
+			return nil, &TooLongError{a.max}
+		}
+		done = i - a.pos
+		if err := a.fill(); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// take consumes up to end.
+func (a *Array) take(end int) []byte {
+	taken := a.buf[a.pos:end:end]
+	a.pos = end
+	return taken
+}
+
+// peek returns the next byte that is not white space, without consuming it;
+// errCut when the answer has ended.
+func (a *Array) peek() (byte, error) {
+	for {
+		for a.pos < len(a.buf) {
+			c := a.buf[a.pos]
+			if c != ' ' && c != '\n' && c != '\r' && c != '\t' {
+				return c, nil
+			}
+			a.pos++
+		}
+		if err := a.fill(); err != nil {
+			return 0, err
+		}
+	}
+}
+
+// fill reads more of the answer behind what is not consumed.
+func (a *Array) fill() error {
+	if a.readErr != nil {
+		return cutOr(a.readErr)
+	}
+	if a.pos > 0 && len(a.buf) == cap(a.buf) || a.pos == len(a.buf) {
+		a.buf = a.buf[:copy(a.buf, a.buf[a.pos:])]
+		a.pos = 0
+	}
+	if len(a.buf) == cap(a.buf) {
+		a.buf = slices.Grow(a.buf, len(a.buf))
+	}
+	n, err := a.src.Read(a.buf[len(a.buf):cap(a.buf)])
+	a.buf = a.buf[:len(a.buf)+n]
+	a.readErr = err
+	if n == 0 && err != nil {
+		return cutOr(err)
+	}
+	return nil
+}
+
+func cutOr(err error) error {
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return errCut
+	}
+	return err
+}
+
+// skipString returns the position behind the string that begins at i, and
+// whether its end is there.
+func skipString(text []byte, i int) (int, bool) {
+	for i++; ; {
+		n := bytes.IndexByte(text[i:], '"')
+		if n < 0 {
+			return 0, false
+		}
+		escape := bytes.IndexByte(text[i:i+n], '\\')
+		if escape < 0 {
+			return i + n + 1, true
+		}
+		i += escape + 2
+		if i > len(text) {
+			return 0, false
+		}
+	}
+}
+
+func trimRight(text []byte) []byte { return bytes.TrimRight(text, " \t\r\n") }

@@ -1,0 +1,160 @@
+package connectors
+
+import (
+	"bytes"
+	"context"
+
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/millrace-io/millrace/events"
+)
+
+// builder fills one batch: records come out of a buffer that the next one
+// overwrites, so their bytes are copied into two arenas of the batch's own.
+type builder struct {
+	stream    *Stream
+	records   []Prepared
+	spans     []span
+	raw       []byte // the records' text, a line each: also the message's payload
+	members   []byte
+	deadBytes int
+	multiline bool
+}
+
+// span is where a record's bytes are in the arenas, which move while they grow.
+type span struct{ raw, rawEnd, members, membersEnd int }
+
+func (b *builder) full() bool {
+	return len(b.records) >= MaxBatchRecords || len(b.raw)+len(b.members)+b.deadBytes >= MaxBatchBytes
+}
+
+// add takes a record over and gives it its identity; seen counts the pass's
+// records that have nothing but their content to be told by.
+func (b *builder) add(r events.Record, seen *tally) {
+	p := Prepared{Record: r}
+	var s span
+	if r.Dead == nil {
+		s = span{raw: len(b.raw), members: len(b.members)}
+		b.multiline = b.multiline || bytes.IndexByte(r.Raw, '\n') >= 0
+		b.raw = append(append(b.raw, r.Raw...), '\n')
+		b.members = append(b.members, r.Members...)
+		s.rawEnd, s.membersEnd = len(b.raw)-1, len(b.members)
+	} else {
+		p.Raw = bytes.Clone(r.Raw)
+		b.deadBytes += len(p.Raw)
+	}
+	b.identify(&p, r.Raw, seen)
+	b.records = append(b.records, p)
+	b.spans = append(b.spans, s)
+}
+
+func (b *builder) identify(p *Prepared, raw []byte, seen *tally) {
+	key := b.stream.Key
+	if p.Dead != nil {
+		p.Number = seen.next(events.DeadLetterIdentity(key, raw, 0, 0))
+		p.Identity = events.DeadLetterIdentity(key, raw, p.Number, 0)
+		return
+	}
+	var canonical []byte
+	if p.ID == "" || b.stream.Versioned {
+		// The scan that mapped the record has proved that it is I-JSON.
+		canonical, _ = events.Canonical(raw)
+	}
+	if p.ID != "" {
+		p.Identity = events.RecordIdentity(key, p.ID)
+	} else {
+		p.Number = seen.next(events.ContentIdentity(key, canonical, 0))
+		p.Identity = events.ContentIdentity(key, canonical, p.Number)
+	}
+	if b.stream.Versioned {
+		p.Content = events.HashOf(canonical)
+	}
+}
+
+// finish returns the batch and leaves the builder empty, with room for as much.
+func (b *builder) finish() *Batch {
+	for i, s := range b.spans {
+		if b.records[i].Dead == nil {
+			b.records[i].Raw = b.raw[s.raw:s.rawEnd:s.rawEnd]
+			b.records[i].Members = b.members[s.members:s.membersEnd:s.membersEnd]
+		}
+	}
+	batch := &Batch{Stream: b.stream, Records: b.records, payload: b.raw}
+	if b.multiline {
+		batch.payload = jsonLines(b.records)
+	}
+	*b = builder{
+		stream:  b.stream,
+		records: make([]Prepared, 0, len(b.records)),
+		spans:   b.spans[:0],
+		raw:     make([]byte, 0, len(b.raw)),
+		members: make([]byte, 0, len(b.members)),
+	}
+	return batch
+}
+
+// size is what the batch holds in memory, near enough.
+func (b *Batch) size() int {
+	n := len(b.payload)
+	for i := range b.Records {
+		n += len(b.Records[i].Members)
+		if b.Records[i].Dead != nil {
+			n += len(b.Records[i].Raw)
+		}
+	}
+	return n
+}
+
+// jsonLines writes records that stand on several lines on one each.
+func jsonLines(records []Prepared) []byte {
+	var out []byte
+	for i := range records {
+		if records[i].Dead != nil {
+			continue
+		}
+		line := jsontext.Value(bytes.Clone(records[i].Raw))
+		_ = line.Compact()
+		out = append(append(out, line...), '\n')
+	}
+	return out
+}
+
+// tally counts equal things within one pass over a window.
+type tally struct {
+	counts map[events.Identity]int
+	page   []events.Identity // what the page that is being read has added
+}
+
+func (t *tally) next(id events.Identity) int {
+	if t.counts == nil {
+		t.counts = map[events.Identity]int{}
+	}
+	n := t.counts[id]
+	t.counts[id] = n + 1
+	t.page = append(t.page, id)
+	return n
+}
+
+// commitPage keeps what the page has added, dropPage takes it back: the page is
+// read again.
+func (t *tally) commitPage() { t.page = t.page[:0] }
+
+func (t *tally) dropPage() {
+	for _, id := range t.page {
+		if t.counts[id]--; t.counts[id] == 0 {
+			delete(t.counts, id)
+		}
+	}
+	t.page = t.page[:0]
+}
+
+func (t *tally) empty() bool { return len(t.counts) == 0 }
+
+type batchKey struct{}
+
+// BatchOf returns the batch that a message of a [Subscriber] stands for, from
+// the message's context.
+func BatchOf(ctx context.Context) (*Batch, bool) {
+	b, ok := ctx.Value(batchKey{}).(*Batch)
+	return b, ok
+}

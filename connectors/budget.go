@@ -1,0 +1,162 @@
+package connectors
+
+import (
+	"context"
+	"crypto/sha256"
+	"slices"
+	"sync"
+	"time"
+)
+
+// pace spreads requests a little wider than the limit allows: an API counts what
+// arrives in a second, and the way there is not always equally long.
+const pace = 1.02
+
+// Budget paces the requests that one credential may make to one endpoint:
+// evenly, never in a burst, waiting live reads first. It starts empty, so that a
+// process that restarts again and again stays within the limit. Its methods may
+// be called concurrently.
+type Budget struct {
+	mu       sync.Mutex
+	interval time.Duration
+	next     time.Time // when the next request may go
+	queue    [2][]chan struct{}
+	timer    *time.Timer
+}
+
+// NewBudget returns a budget of so many requests a second; 0 is no limit.
+func NewBudget(rate float64) *Budget {
+	b := &Budget{}
+	if rate > 0 {
+		b.interval = time.Duration(pace / rate * float64(time.Second))
+	}
+	b.next = time.Now().Add(b.interval)
+	return b
+}
+
+type laneKey struct{}
+
+// withLane tells budgets, by way of the context, which lane asks.
+func withLane(ctx context.Context, lane Lane) context.Context {
+	return context.WithValue(ctx, laneKey{}, lane)
+}
+
+// Wait returns when one request may be made, and spends it. It fails only with
+// the context.
+func (b *Budget) Wait(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	class := 0
+	if lane, ok := ctx.Value(laneKey{}).(Lane); ok && lane != Live {
+		class = 1
+	}
+	turn := make(chan struct{})
+	b.mu.Lock()
+	b.queue[class] = append(b.queue[class], turn)
+	b.dispatch()
+	b.mu.Unlock()
+	select {
+	case <-turn:
+		return nil
+	case <-ctx.Done():
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if i := slices.Index(b.queue[class], turn); i >= 0 {
+		b.queue[class] = slices.Delete(b.queue[class], i, i+1)
+	}
+	return ctx.Err()
+}
+
+// Pause lets no request go for a while: the API asked for it.
+func (b *Budget) Pause(d time.Duration) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if until := time.Now().Add(d); until.After(b.next) {
+		b.next = until
+	}
+}
+
+// Paused returns how long no request may go, beyond the usual pace.
+func (b *Budget) Paused() time.Duration {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if wait := time.Until(b.next); wait > b.interval {
+		return wait
+	}
+	return 0
+}
+
+// Rate returns the requests a second that the budget allows; 0 is no limit.
+func (b *Budget) Rate() float64 {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.interval == 0 {
+		return 0
+	}
+	return pace * float64(time.Second) / float64(b.interval)
+}
+
+// slowDown lowers the rate to what another user of the same budget wants.
+func (b *Budget) slowDown(rate float64) {
+	if rate <= 0 {
+		return
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.interval = max(b.interval, time.Duration(pace/rate*float64(time.Second)))
+}
+
+// dispatch gives turns to those who wait, as far as time allows. The caller
+// holds the lock.
+func (b *Budget) dispatch() {
+	for class := 0; class < len(b.queue); {
+		if len(b.queue[class]) == 0 {
+			class++
+			continue
+		}
+		now := time.Now()
+		if wait := b.next.Sub(now); wait > 0 {
+			if b.timer != nil {
+				b.timer.Stop()
+			}
+			b.timer = time.AfterFunc(wait, func() {
+				b.mu.Lock()
+				defer b.mu.Unlock()
+				b.dispatch()
+			})
+			return
+		}
+		close(b.queue[class][0])
+		b.queue[class] = b.queue[class][1:]
+		b.next = now.Add(b.interval) // no catching up: two requests are never closer than this
+		class = 0
+	}
+}
+
+// Budgets holds the budgets of all connectors: one for each credential and
+// endpoint, whoever uses them.
+type Budgets struct {
+	mu  sync.Mutex
+	all map[[sha256.Size]byte]*Budget
+}
+
+// NewBudgets returns an empty set.
+func NewBudgets() *Budgets { return &Budgets{all: map[[sha256.Size]byte]*Budget{}} }
+
+// Get returns the budget of a credential at an endpoint (its address and path),
+// made on the first call. Where two ask for different rates the lower one holds.
+// The credential is kept as a hash only.
+func (b *Budgets) Get(credential, endpoint string, rate float64) *Budget {
+	id := sha256.Sum256([]byte(credential + "\x00" + endpoint))
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if budget, ok := b.all[id]; ok {
+		budget.slowDown(rate)
+		return budget
+	}
+	budget := NewBudget(rate)
+	b.all[id] = budget
+	return budget
+}

@@ -1,0 +1,218 @@
+// Package connectors is where records come from: the contract of a connector to
+// one export API, and everything that all connectors share, so that a new one is
+// little more than a request and a mapping. A connector asks for one page; the
+// package owns windows, lanes, cursors, rate budgets, retries and clocks, and
+// gives the outcome to Watermill as a message.Subscriber: one message for each
+// batch, acknowledged when the batch is committed.
+package connectors
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"iter"
+	"net/http"
+	"time"
+
+	"github.com/millrace-io/millrace/events"
+)
+
+// Type is one kind of connector, an entry of the table that the application
+// holds. Types are values, not registrations: a test can walk the table.
+type Type struct {
+	// Name is the vendor's word in configuration, stream keys and event sources.
+	Name string
+	// Streams are the names of all its streams, in the order of the flow.
+	Streams []string
+	// Settings returns a pointer to a zero value of its settings, whose fields
+	// carry mapstructure and doc tags: the configuration is checked, decoded and
+	// documented by them.
+	Settings func() any
+	// New makes a connector of its section of the configuration. It makes no
+	// request. Errors name the key and what to do, never a value.
+	New func(Section, Env) (*Connector, error)
+}
+
+// Section is a connector's part of the configuration, keys checked.
+type Section struct {
+	Name    string                    // the connector's name
+	Raw     map[string]any            // its keys
+	Streams map[string]map[string]any // the chosen streams with keys of their own; nil: all
+}
+
+// Env is what the application lends to connectors.
+type Env struct {
+	Budgets   *Budgets          // shared by all connectors; required
+	Transport http.RoundTripper // required; shared by all connectors
+	Metrics   *Metrics          // nil: none are kept
+	Now       func() time.Time  // nil: time.Now
+}
+
+// Connector reads one account of one export API.
+type Connector struct {
+	Name    string
+	Vendor  string
+	Account string
+	Streams []*Stream
+	// Probe makes the smallest request that proves the credential.
+	Probe func(context.Context) error
+}
+
+// Stream is one endpoint of a connector that is polled on its own.
+type Stream struct {
+	Key       events.StreamKey
+	Connector string // the connector's name
+	Options   Options
+	// Versioned streams hold records that change: each change is a version,
+	// published once. Others hold records that never change.
+	Versioned bool
+	Pager     Pager
+
+	client  *Client
+	metrics *streamMetrics
+}
+
+// Pager asks an API for one page. Page is called by several goroutines at once,
+// for different windows. It never sleeps, retries, stores or logs, and waits for
+// nothing but the API; its errors are *Error.
+type Pager interface {
+	Page(ctx context.Context, r Request) (*Page, error)
+}
+
+// Request says which page to ask for.
+type Request struct {
+	// From and To are the bounds to ask for, whole seconds. They are already a
+	// second wider on both sides than the window that is read (invariant 8), so
+	// it does not matter whether the vendor includes its bounds.
+	From, To time.Time
+	// Cursor is the one that the page before returned; nil for the first page.
+	Cursor json.RawMessage
+}
+
+// Page is one answer, its body still being read.
+type Page struct {
+	// Records yields the answer's elements; what it yields is valid until the
+	// next one. An error ends it: the page counts as not read.
+	Records iter.Seq2[events.Record, error]
+	// Next returns the cursor of the page that follows, nil when this was the
+	// window's last. It is called once Records has ended without an error.
+	Next func() (json.RawMessage, error)
+	// Began is when the request was sent.
+	Began time.Time
+	// Close ends the answer, read or not.
+	Close func()
+}
+
+// MaxCursor is how long a cursor may be, in bytes.
+const MaxCursor = 64 << 10
+
+// Lane is one of the reads that a stream does.
+type Lane string
+
+// The lanes.
+const (
+	Live  Lane = "live"  // follows the present
+	Sweep Lane = "sweep" // reads the recent past again, for what turned up late
+)
+
+// Window is a range of time, whole seconds, the end not included.
+type Window struct{ From, To time.Time }
+
+// Position is where a lane stands.
+type Position struct {
+	// At is the end of what was read: everything before it is committed.
+	At time.Time
+	// Window is the one that is being read; zero between windows.
+	Window Window
+	// Cursor is where to continue inside Window; nil for its beginning.
+	Cursor json.RawMessage
+}
+
+// Progress is where a stream stands in all its lanes.
+type Progress struct {
+	Since time.Time // where the stream begins; zero before its first start
+	Live  Position
+	Sweep SweepPosition
+}
+
+// SweepPosition is where the sweep lane stands.
+type SweepPosition struct {
+	Due   time.Time // when the next sweep begins; zero before the first start
+	Until time.Time // end of the sweep that is under way; zero when none is
+	Position
+}
+
+// Batch is what one commit holds: at most MaxBatchRecords records and about
+// MaxBatchBytes, complete in memory. Nothing of it changes once it is delivered.
+type Batch struct {
+	Stream  *Stream
+	Lane    Lane
+	Window  Window
+	Records []Prepared
+	// Began is when the request was sent that gave the records.
+	Began time.Time
+	// Requests is how many requests were made for it, failed ones included.
+	Requests int
+	// EndsPage is false when more of the same page follows: Progress is as before.
+	EndsPage bool
+	// Progress is where the stream stands once this batch is committed.
+	Progress Progress
+
+	after   Position // where its lane stands then
+	payload []byte   // the records as JSON Lines
+}
+
+// Bounds of a batch.
+const (
+	MaxBatchRecords = 1000
+	MaxBatchBytes   = 8 << 20
+)
+
+// Prepared is a record with its identity.
+type Prepared struct {
+	events.Record
+	Identity events.Identity
+	Content  events.Hash // of the canonical content; set for versioned streams only
+	Number   int         // among records of equal content without an id, or equal dead letters, of the pass
+}
+
+// Add gives the connector one more stream, which asks through the client.
+func (c *Connector) Add(name string, options Options, versioned bool, pager Pager, client *Client, env Env) {
+	metrics := env.Metrics
+	if metrics == nil {
+		metrics = NewMetrics(nil)
+	}
+	c.Streams = append(c.Streams, &Stream{
+		Key:       events.StreamKey{Vendor: c.Vendor, Account: c.Account, Stream: name},
+		Connector: c.Name,
+		Options:   options,
+		Versioned: versioned,
+		Pager:     pager,
+		client:    client,
+		metrics:   metrics.of(c.Name, name),
+	})
+}
+
+// StreamOptions resolves one stream's options: the package's defaults, the
+// stream's own, the connector's keys, the stream's keys. It returns false for a
+// stream that the configuration leaves out.
+func (s Section) StreamOptions(name string, connector StreamOptions, defaults func(*Options)) (Options, bool, error) {
+	own, chosen := s.Streams[name]
+	if s.Streams != nil && !chosen {
+		return Options{}, false, nil
+	}
+	o := Defaults()
+	defaults(&o)
+	o, err := o.Apply(connector)
+	if err != nil {
+		return Options{}, false, err
+	}
+	var keys StreamOptions
+	if err := Decode(own, &keys); err != nil {
+		return Options{}, false, fmt.Errorf("streams.%s: %w", name, err)
+	}
+	if o, err = o.Apply(keys); err != nil {
+		return Options{}, false, fmt.Errorf("streams.%s: %w", name, err)
+	}
+	return o, true, nil
+}

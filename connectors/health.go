@@ -1,0 +1,119 @@
+package connectors
+
+import (
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+)
+
+// Health is how a stream fares.
+type Health struct {
+	State    string    // "ok", "failing" or "unavailable"
+	Cause    string    // what makes it fail, and what to do; empty when ok
+	Since    time.Time // when it began to fail; zero when ok
+	Failures int       // failed requests since a good one
+}
+
+// States of a stream's health.
+const (
+	StateOK          = "ok"
+	StateFailing     = "failing"
+	StateUnavailable = "unavailable"
+)
+
+const (
+	warnAfter    = 5 // failures in a row; one that only a person can mend is told at once
+	giveUpAfter  = 5
+	giveUpWithin = 90 * time.Second
+)
+
+// health keeps a stream's health and tells of each incident once.
+type health struct {
+	log *slog.Logger
+	now func() time.Time
+
+	mu     sync.Mutex
+	state  Health
+	warned bool
+}
+
+func (h *health) get() Health {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	state := h.state
+	if state.State == "" || !h.warned {
+		state.State = StateOK
+	}
+	return state
+}
+
+// good notes a request that succeeded, after so many failures of its own.
+func (h *health) good(failures int) {
+	if failures == 0 {
+		h.mu.Lock()
+		failing := h.warned
+		h.mu.Unlock()
+		if !failing {
+			return
+		}
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.state.Failures > 0 {
+		h.log.Info("requests succeed again", "failed", h.state.Failures, "for", h.now().Sub(h.state.Since).Round(time.Millisecond), "cause", h.state.Cause)
+	}
+	h.state, h.warned = Health{}, false
+}
+
+// bad notes a request that failed.
+func (h *health) bad(err error, failures int) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.state.Failures == 0 {
+		h.state.Since = h.now()
+	}
+	h.state.Failures++
+	h.state.Cause = err.Error()
+	h.state.State = StateFailing
+	kind := KindOf(err)
+	if kind == Unavailable {
+		h.state.State = StateUnavailable
+	}
+	if !h.warned && (failures >= warnAfter || kind == Fail || kind == Unavailable) {
+		h.warned = true
+		h.log.Warn("stream is "+h.state.State+", its requests are repeated", "failures", h.state.Failures, "cause", h.state.Cause)
+	}
+}
+
+// failed notes a failed request and tells how long to wait, or, where the read
+// is to end some time, to give up.
+func (s *Subscriber) failed(f *failures, err error) (wait time.Duration, giveUp bool) {
+	if f.count == 0 {
+		f.since = s.opts.Now()
+	}
+	f.count++
+	kind := KindOf(err)
+	s.health.bad(err, f.count)
+	if s.opts.Once {
+		long := s.opts.Now().Sub(f.since)
+		switch {
+		case kind == Fail, kind == Unavailable:
+			return 0, true
+		case s.opts.GiveUp > 0 && long >= s.opts.GiveUp:
+			return 0, true
+		case s.opts.GiveUp == 0 && (f.count >= giveUpAfter || long >= giveUpWithin):
+			return 0, true
+		}
+	}
+	s.stream.metrics.retries.Inc()
+	wait = backoff(f.count)
+	if kind == Fail || kind == Unavailable {
+		wait = backoff(1 << 10) // at the cap: only a person can mend it
+	}
+	var e *Error
+	if errors.As(err, &e) {
+		wait = max(wait, e.After)
+	}
+	return wait, false
+}

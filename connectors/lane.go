@@ -1,0 +1,137 @@
+package connectors
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+const (
+	firstWindow = time.Hour // until an answer told how much an hour holds
+	maxWindow   = 30 * 24 * time.Hour
+	readAheadBy = 32 << 20 // bytes read and not yet committed
+)
+
+// lane reads windows side by side and delivers their batches in order.
+type lane struct {
+	name   Lane
+	sub    *Subscriber
+	slots  []chan struct{} // requests under way, its own and the stream's
+	buffer *readAhead
+	size   time.Duration // of the next window
+	warm   bool          // a window was read: its size and the API's clock are known
+}
+
+func newLane(name Lane, sub *Subscriber, slots ...chan struct{}) *lane {
+	return &lane{name: name, sub: sub, slots: slots, buffer: newReadAhead(readAheadBy), size: firstWindow}
+}
+
+// slot is the right to have one request under way.
+type slot struct {
+	lane  *lane
+	taken int
+}
+
+func (s *slot) take(ctx context.Context) error {
+	for _, slots := range s.lane.slots[s.taken:] {
+		select {
+		case slots <- struct{}{}:
+			s.taken++
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+// release gives the slot back; it may be called more than once.
+func (s *slot) release() {
+	for ; s.taken > 0; s.taken-- {
+		<-s.lane.slots[s.taken-1]
+	}
+}
+
+// read reads from a time on, or from the window that a read before this left
+// unfinished, up to end, which may move while it reads.
+func (l *lane) read(ctx context.Context, from time.Time, unfinished Position, end func() time.Time) error {
+	ctx, cancel := context.WithCancel(withLane(ctx, l.name))
+	var readers sync.WaitGroup
+	var queue []*windowRead
+	defer func() {
+		cancel()
+		readers.Wait()
+		for _, r := range queue {
+			l.buffer.drop(r)
+		}
+	}()
+	start := func(w Window, position Position) {
+		r := &windowRead{lane: l, window: w, cursor: position.Cursor, out: make(chan *Batch, 64)}
+		queue = append(queue, r)
+		readers.Go(func() { r.run(ctx) })
+	}
+	if w := unfinished.Window; !w.To.IsZero() {
+		start(w, unfinished)
+		from = w.To
+	}
+	for {
+		for len(queue) < l.ahead() && from.Before(end()) {
+			to := earlier(from.Add(l.size), end())
+			start(Window{from, to}, Position{})
+			from = to
+		}
+		if len(queue) == 0 {
+			return nil
+		}
+		head := queue[0]
+		l.buffer.setHead(head)
+		for b := range head.out {
+			l.buffer.took(head, b.size())
+			if err := l.sub.deliver(ctx, l, b, end); err != nil {
+				return err
+			}
+		}
+		if head.err != nil {
+			return head.err
+		}
+		l.learn(head)
+		queue = queue[1:]
+	}
+}
+
+// ahead is how many windows may be open: enough that the requests under way
+// never wait for the slowest window, once the first has told their size.
+func (l *lane) ahead() int {
+	if !l.warm {
+		return 1
+	}
+	return 4 * l.sub.stream.Options.Requests
+}
+
+// learn sizes the next windows so that each is about one page.
+func (l *lane) learn(r *windowRead) {
+	l.warm = true
+	length := r.window.To.Sub(r.window.From)
+	switch {
+	case r.expired:
+		l.size = min(l.size, length/2)
+	case r.pages > 1:
+		l.size = min(l.size, length/time.Duration(r.pages))
+	case r.records < MaxBatchRecords/4 && length >= l.size:
+		l.size *= 2
+	}
+	l.size = min(max(l.size.Truncate(time.Second), time.Second), maxWindow)
+}
+
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
+}
+
+func later(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
+}

@@ -1,0 +1,304 @@
+package connectors
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill"
+	"github.com/ThreeDotsLabs/watermill/message"
+	"golang.org/x/sync/errgroup"
+)
+
+// ProgressStore keeps where a stream stands, for a [Subscriber]. Load is called
+// once for each Subscribe, Save after each batch that was acknowledged; neither
+// is called concurrently.
+type ProgressStore interface {
+	Load(context.Context) (Progress, error)
+	Save(context.Context, Progress) error
+}
+
+// SubscriberOptions say how a stream is read.
+type SubscriberOptions struct {
+	// Store keeps where the stream stands; nil keeps it in memory, so that each
+	// Subscriber begins anew.
+	Store ProgressStore
+	// Once makes the read end when it has come to the moment it began: settle
+	// does not apply and nothing is swept. The channel is closed then; Err tells
+	// what is missing.
+	Once bool
+	// GiveUp is how long a request may fail, with Once, before the stream is
+	// given up; 0: after 90 s, or 5 failures in a row.
+	GiveUp time.Duration
+	// Log gets one line for each incident; nil: none.
+	Log *slog.Logger
+	// Now is the clock; nil: time.Now.
+	Now func() time.Time
+}
+
+// Subscriber reads a stream as Watermill wants it: one message for each batch,
+// one at a time. Its payload are the records as JSON Lines, and the batch itself
+// is in its context ([BatchOf]). Ack means that the batch is committed, Nack
+// that it is to be read again from where the stream stands. The topic given to
+// Subscribe counts for nothing. A Subscriber is used for one Subscribe.
+type Subscriber struct {
+	stream *Stream
+	opts   SubscriberOptions
+	out    chan *message.Message
+	stop   context.CancelFunc
+	done   chan struct{}
+	health health
+
+	mu       sync.Mutex // held while a message is out: there is one committer
+	progress Progress
+	err      error
+}
+
+var _ message.Subscriber = (*Subscriber)(nil)
+
+// NewSubscriber returns a subscriber; it starts nothing.
+func NewSubscriber(stream *Stream, opts SubscriberOptions) *Subscriber {
+	if opts.Store == nil {
+		opts.Store = &memoryStore{}
+	}
+	if opts.Log == nil {
+		opts.Log = slog.New(slog.DiscardHandler)
+	}
+	if opts.Now == nil {
+		opts.Now = time.Now
+	}
+	s := &Subscriber{stream: stream, opts: opts, out: make(chan *message.Message), done: make(chan struct{})}
+	s.health.log = opts.Log.With("connector", stream.Connector, "stream", stream.Key.Stream)
+	s.health.now = opts.Now
+	return s
+}
+
+// Begin fills in what a stream's first start decides: where it begins, and when
+// its first sweep is due.
+func Begin(p Progress, o Options, now time.Time) Progress {
+	if p.Since.IsZero() {
+		p.Since = o.Since
+		if p.Since.IsZero() {
+			p.Since = now
+		}
+		p.Since = p.Since.UTC().Truncate(time.Second)
+		p.Live.At = p.Since
+	}
+	if p.Sweep.Due.IsZero() {
+		p.Sweep.Due = now.Add(o.SweepEvery).UTC()
+	}
+	return p
+}
+
+// Subscribe starts to read, in goroutines that end with ctx or Close.
+func (s *Subscriber) Subscribe(ctx context.Context, _ string) (<-chan *message.Message, error) {
+	if s.stop != nil {
+		return nil, errors.New("this subscriber has been used; make a new one")
+	}
+	progress, err := s.opts.Store.Load(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("loading where %s stands: %w", s.stream.Key, err)
+	}
+	s.progress = Begin(progress, s.stream.Options, s.opts.Now())
+	ctx, s.stop = context.WithCancel(ctx)
+	go func() {
+		defer close(s.done)
+		defer close(s.out)
+		defer s.stop()
+		s.err = s.run(context.WithValue(ctx, metricsKey{}, s.stream.metrics))
+	}()
+	return s.out, nil
+}
+
+// Close ends the reading and waits for it.
+func (s *Subscriber) Close() error {
+	if s.stop != nil {
+		s.stop()
+		<-s.done
+	}
+	return nil
+}
+
+// Err tells why the reading ended, once the channel is closed: nil when it came
+// to its end (Once).
+func (s *Subscriber) Err() error {
+	<-s.done
+	return s.err
+}
+
+// Health tells how the stream fares.
+func (s *Subscriber) Health() Health { return s.health.get() }
+
+func (s *Subscriber) run(ctx context.Context) error {
+	o := s.stream.Options
+	slots := make(chan struct{}, o.Requests)
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return s.live(ctx, newLane(Live, s, slots)) })
+	if !s.opts.Once && o.SweepBack > 0 {
+		// A sweep leaves one slot to live reads, where there are two.
+		own := make(chan struct{}, max(1, o.Requests-1))
+		group.Go(func() error { return s.sweeps(ctx, newLane(Sweep, s, own, slots)) })
+	}
+	return group.Wait()
+}
+
+// live follows the present: a read each poll, from overlap behind what was read.
+func (s *Subscriber) live(ctx context.Context, l *lane) error {
+	o := s.stream.Options
+	settle, stopAt := o.Settle, time.Time{}
+	if s.opts.Once {
+		settle, stopAt = 0, ceilSecond(s.opts.Now())
+	}
+	end := func() time.Time {
+		now := s.stream.client.Now().Add(-settle)
+		if s.opts.Once { // what is younger than a second counts too
+			return earlier(ceilSecond(now), stopAt)
+		}
+		return now.UTC().Truncate(time.Second)
+	}
+	for nacks := 0; ; {
+		began := time.Now()
+		p := s.current()
+		err := l.read(ctx, later(p.Since, p.Live.At.Add(-o.Overlap)), p.Live, end)
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case errors.Is(err, errNacked):
+			nacks++
+			if err := sleep(ctx, backoff(nacks)); err != nil {
+				return err
+			}
+			continue
+		case err != nil || s.opts.Once:
+			return err
+		}
+		nacks = 0
+		if err := sleep(ctx, o.Poll-time.Since(began)); err != nil {
+			return err
+		}
+	}
+}
+
+// sweeps reads the recent past again, each time one is due.
+func (s *Subscriber) sweeps(ctx context.Context, l *lane) error {
+	for nacks := 0; ; {
+		p := s.current()
+		if p.Sweep.Until.IsZero() {
+			if err := sleep(ctx, p.Sweep.Due.Sub(s.opts.Now())); err != nil {
+				return err
+			}
+			p = s.beginSweep()
+		}
+		end := func() time.Time { return p.Sweep.Until }
+		err := l.read(ctx, p.Sweep.At, p.Sweep.Position, end)
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case errors.Is(err, errNacked):
+			nacks++
+			if err := sleep(ctx, backoff(nacks)); err != nil {
+				return err
+			}
+		case err != nil:
+			return err
+		default:
+			nacks = 0
+			s.endSweep()
+		}
+	}
+}
+
+func (s *Subscriber) current() Progress {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.progress
+}
+
+// beginSweep decides what is swept: from back on, as far as live reads have come.
+func (s *Subscriber) beginSweep() Progress {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p := &s.progress
+	p.Sweep.Until = p.Live.At
+	p.Sweep.Position = Position{At: later(p.Since, p.Live.At.Add(-s.stream.Options.SweepBack))}
+	return *p
+}
+
+// endSweep makes the next sweep due. It is in the last batch's progress already,
+// but for a sweep that had nothing to read.
+func (s *Subscriber) endSweep() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.progress.Sweep.Until.IsZero() {
+		s.progress.Sweep = s.nextSweep()
+	}
+}
+
+func (s *Subscriber) nextSweep() SweepPosition {
+	return SweepPosition{Due: s.opts.Now().Add(s.stream.Options.SweepEvery).UTC()}
+}
+
+var errNacked = errors.New("the batch was not accepted and is read again")
+
+// deliver sends a batch as a message and waits until it is committed.
+func (s *Subscriber) deliver(ctx context.Context, l *lane, b *Batch, end func() time.Time) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	b.Progress = s.progress
+	if b.EndsPage {
+		s.move(&b.Progress, l.name, b.after, end())
+	}
+	msg := message.NewMessage(watermill.NewUUID(), b.payload)
+	msg.SetContext(context.WithValue(ctx, batchKey{}, b))
+	select {
+	case s.out <- msg:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	select {
+	case <-msg.Acked():
+	case <-msg.Nacked():
+		return errNacked
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	s.progress = b.Progress
+	if err := s.opts.Store.Save(ctx, b.Progress); err != nil {
+		return fmt.Errorf("saving where %s stands: %w", s.stream.Key, err)
+	}
+	return nil
+}
+
+// move puts a lane behind a page. What was read never ends behind the time that
+// the API's own clock allows.
+func (s *Subscriber) move(p *Progress, name Lane, after Position, end time.Time) {
+	switch {
+	case name == Live && after.Window.To.IsZero():
+		p.Live = Position{At: later(p.Live.At, earlier(after.At, end))}
+	case name == Live:
+		p.Live.Window, p.Live.Cursor = after.Window, after.Cursor
+	case after.Window.To.IsZero() && !after.At.Before(p.Sweep.Until):
+		p.Sweep = s.nextSweep()
+	case after.Window.To.IsZero():
+		p.Sweep.Position = Position{At: after.At}
+	default:
+		p.Sweep.Window, p.Sweep.Cursor = after.Window, after.Cursor
+	}
+}
+
+func ceilSecond(t time.Time) time.Time {
+	return t.UTC().Add(time.Second - time.Nanosecond).Truncate(time.Second)
+}
+
+// memoryStore keeps progress as long as the process lives.
+type memoryStore struct{ progress Progress }
+
+func (m *memoryStore) Load(context.Context) (Progress, error) { return m.progress, nil }
+
+func (m *memoryStore) Save(_ context.Context, p Progress) error {
+	m.progress = p
+	return nil
+}

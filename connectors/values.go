@@ -1,0 +1,149 @@
+package connectors
+
+import (
+	"math"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+)
+
+// Nothing that an API returns is trusted to have the documented type: what
+// cannot be read as what it should be counts as absent, and stays in raw.
+
+// Text reads a string, or a number as its text; "" for anything else.
+func Text(value []byte) string {
+	if len(value) == 0 {
+		return ""
+	}
+	switch c := value[0]; {
+	case c == '"':
+		text, err := jsontext.AppendUnquote(nil, value)
+		if err != nil {
+			return ""
+		}
+		return string(text)
+	case c == '-' || '0' <= c && c <= '9':
+		return string(value)
+	}
+	return ""
+}
+
+// Object returns the value if it is an object, Array if it is an array.
+func Object(value []byte) []byte { return ofKind(value, '{') }
+
+// ArrayOf returns the value if it is an array.
+func ArrayOf(value []byte) []byte { return ofKind(value, '[') }
+
+func ofKind(value []byte, first byte) []byte {
+	if len(value) > 0 && value[0] == first {
+		return value
+	}
+	return nil
+}
+
+// Time reads a UNIX time in seconds, milliseconds, microseconds or nanoseconds
+// (whichever lies between the years 1973 and 5138), as a number or its text, or
+// an ISO 8601 date and time, with or without zone (none is UTC) and fraction.
+// The zero time is anything else.
+func Time(value []byte) time.Time {
+	if len(value) == 0 {
+		return time.Time{}
+	}
+	text := value
+	if value[0] == '"' {
+		text = value[1 : len(value)-1]
+	}
+	var t time.Time
+	if len(text) > len("2006-01-02T") && text[4] == '-' {
+		if t.UnmarshalText(text) == nil {
+			return inRange(t)
+		}
+		return inRange(isoTime(strings.TrimSpace(string(text))))
+	}
+	number, err := strconv.ParseFloat(strings.TrimSpace(string(text)), 64)
+	if err != nil || math.IsNaN(number) || number <= 0 {
+		return time.Time{}
+	}
+	if whole, err := strconv.ParseInt(string(text), 10, 64); err == nil {
+		switch {
+		case whole < 1e11:
+			return time.Unix(whole, 0).UTC()
+		case whole < 1e14:
+			return time.UnixMilli(whole).UTC()
+		case whole < 1e17:
+			return time.UnixMicro(whole).UTC()
+		}
+		return inRange(time.Unix(0, whole).UTC())
+	}
+	for number >= 1e11 {
+		number /= 1000
+	}
+	return time.UnixMilli(int64(math.Round(number * 1000))).UTC()
+}
+
+func isoTime(text string) time.Time {
+	for _, layout := range []string{
+		"2006-01-02T15:04:05", "2006-01-02 15:04:05", "2006-01-02T15:04:05Z0700", "2006-01-02T15:04:05Z07",
+		"2006-01-02 15:04:05Z07:00", "2006-01-02 15:04:05Z0700", "2006-01-02T15:04", "2006-01-02T15:04Z07:00",
+	} {
+		if t, err := time.Parse(layout, text); err == nil {
+			return t.UTC()
+		}
+	}
+	return time.Time{}
+}
+
+// inRange drops times that RFC 3339 cannot write.
+func inRange(t time.Time) time.Time {
+	if t = t.UTC(); t.Year() < 1 || t.Year() > 9999 {
+		return time.Time{}
+	}
+	return t
+}
+
+// SnakeCase writes a vendor's word as ours are written: QuickReply is quick_reply.
+func SnakeCase(word string) string {
+	var b strings.Builder
+	var before rune
+	for _, r := range word {
+		switch {
+		case r == ' ' || r == '-' || r == '.':
+			r = '_'
+		case unicode.IsUpper(r):
+			if before != 0 && before != '_' && !unicode.IsUpper(before) {
+				b.WriteByte('_')
+			}
+		}
+		before = r
+		b.WriteRune(unicode.ToLower(r))
+	}
+	return b.String()
+}
+
+// Strings reads an array whose elements are strings or numbers, as a JSON array
+// of strings; nil for anything else.
+func Strings(value []byte) []byte {
+	if ArrayOf(value) == nil {
+		return nil
+	}
+	var list []jsontext.Value
+	if err := json.Unmarshal(value, &list); err != nil {
+		return nil
+	}
+	out := []byte{'['}
+	for i, element := range list {
+		text := Text(element)
+		if text == "" && string(element) != `""` {
+			return nil
+		}
+		if i > 0 {
+			out = append(out, ',')
+		}
+		out, _ = jsontext.AppendQuote(out, text)
+	}
+	return append(out, ']')
+}
