@@ -1,0 +1,212 @@
+package ledger
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"github.com/millrace-io/millrace/events"
+)
+
+// Invariant 5: deduplication is check, commit, mark. A [Draft] checks; only when
+// what it holds is committed does Mark put it into the book.
+
+// Book knows what a stream has published. For records that never change it holds
+// the ids of the windows that are being read; for records that change, the
+// versions of all windows that are kept, since a change may move a record from
+// one window to another. It is not for concurrent use.
+type Book struct {
+	pages   map[string]*page // by the entry's name
+	ids     map[events.ID]struct{}
+	records map[events.Identity][]version
+	all     bool // versioned: every page is needed
+}
+
+// page is what the book knows of one entry.
+type page struct {
+	name     string
+	window   Range
+	commit   uint64
+	loaded   bool
+	ids      []events.ID
+	versions []events.Identity
+}
+
+type version struct {
+	content events.Hash
+	number  uint32
+	began   time.Time
+	page    *page
+}
+
+// NewBook returns a book of the entries with these names, none of them loaded.
+func NewBook(versioned bool, names []string) (*Book, error) {
+	b := &Book{
+		pages: map[string]*page{}, ids: map[events.ID]struct{}{},
+		records: map[events.Identity][]version{}, all: versioned,
+	}
+	for _, name := range names {
+		window, commit, err := parseName(name)
+		if err != nil {
+			return nil, err
+		}
+		b.pages[name] = &page{name: name, window: window, commit: commit}
+	}
+	return b, nil
+}
+
+// Needed returns the names of the entries that must be loaded before records of
+// a window are checked, in the order of their commits.
+func (b *Book) Needed(window Range) []string {
+	var needed []*page
+	for _, p := range b.pages {
+		if !p.loaded && (b.all || touches(p.window, window)) {
+			needed = append(needed, p)
+		}
+	}
+	slices.SortFunc(needed, func(x, y *page) int { return cmp.Compare(x.commit, y.commit) })
+	names := make([]string, len(needed))
+	for i, p := range needed {
+		names[i] = p.name
+	}
+	return names
+}
+
+// touches says whether a record may be in both windows: both are asked for with
+// a second more on both sides.
+func touches(a, b Range) bool {
+	const slack = 2 * time.Second
+	return !a.To.Add(slack).Before(b.From) && !b.To.Add(slack).Before(a.From)
+}
+
+// Load takes an entry in.
+func (b *Book) Load(name string, e *Entry) {
+	p := b.pages[name]
+	if p == nil {
+		p = &page{name: name, window: e.Window, commit: e.Commit}
+		b.pages[name] = p
+	}
+	if p.loaded {
+		return
+	}
+	p.loaded, p.ids = true, e.IDs
+	for _, id := range e.IDs {
+		b.ids[id] = struct{}{}
+	}
+	for _, v := range e.Versions {
+		b.records[v.Record] = append(b.records[v.Record], version{v.Content, v.Number, v.Began, p})
+		p.versions = append(p.versions, v.Record)
+	}
+}
+
+// Unload gives back the memory of windows that are not being read: those that
+// touch none of the ranges. They can be loaded again.
+func (b *Book) Unload(reading ...Range) {
+	if b.all {
+		return
+	}
+	for _, p := range b.pages {
+		used := slices.ContainsFunc(reading, func(r Range) bool { return touches(p.window, r) })
+		if p.loaded && !used {
+			b.unload(p)
+		}
+	}
+}
+
+func (b *Book) unload(p *page) {
+	for _, id := range p.ids {
+		delete(b.ids, id)
+	}
+	for _, record := range p.versions {
+		kept := slices.DeleteFunc(b.records[record], func(v version) bool { return v.page == p })
+		if len(kept) == 0 {
+			delete(b.records, record)
+		} else {
+			b.records[record] = kept
+		}
+	}
+	p.loaded, p.ids, p.versions = false, nil, nil
+}
+
+// Before returns the names of the entries whose windows ended before a time.
+func (b *Book) Before(t time.Time) []string {
+	var names []string
+	for name, p := range b.pages {
+		if p.window.To.Before(t) {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// Forget drops entries for ever.
+func (b *Book) Forget(names []string) {
+	for _, name := range names {
+		if p := b.pages[name]; p != nil {
+			b.unload(p)
+			delete(b.pages, name)
+		}
+	}
+}
+
+// Len returns how many entries there are, and how many ids are in memory.
+func (b *Book) Len() (entries, ids int) { return len(b.pages), len(b.ids) + len(b.records) }
+
+// Draft checks records against the book and against each other. Nothing of it
+// is in the book until Mark.
+type Draft struct {
+	book    *Book
+	ids     map[events.ID]struct{}
+	records map[events.Identity][]version
+	entry   Entry
+}
+
+// Draft returns an empty draft.
+func (b *Book) Draft() *Draft {
+	return &Draft{book: b, ids: map[events.ID]struct{}{}}
+}
+
+// Record checks a record that never changes; it returns false for a duplicate.
+func (d *Draft) Record(id events.ID) bool {
+	if _, out := d.book.ids[id]; out {
+		return false
+	}
+	if _, out := d.ids[id]; out {
+		return false
+	}
+	d.ids[id] = struct{}{}
+	d.entry.IDs = append(d.entry.IDs, id)
+	return true
+}
+
+// Version checks a version of a record that changes. It returns the event's id,
+// and false when it is the latest that was published, or was asked for before
+// the latest one was.
+func (d *Draft) Version(record events.Identity, content events.Hash, began time.Time) (events.ID, bool) {
+	began = began.Truncate(time.Millisecond)
+	number := uint32(0)
+	var latest *version
+	for _, known := range [][]version{d.book.records[record], d.records[record]} {
+		for i := range known {
+			latest = &known[i]
+			if latest.content == content {
+				number = max(number, latest.number+1)
+			}
+		}
+	}
+	if latest != nil && (latest.content == content || began.Before(latest.began)) {
+		return events.ID{}, false
+	}
+	if d.records == nil {
+		d.records = map[events.Identity][]version{}
+	}
+	d.records[record] = append(d.records[record], version{content: content, number: number, began: began})
+	d.entry.Versions = append(d.entry.Versions, RecordVersion{record, content, number, began})
+	return record.Version(content, int(number)), true
+}
+
+// Entry returns what is to be committed, to be completed by the caller.
+func (d *Draft) Entry() *Entry { return &d.entry }
+
+// Mark puts a committed draft into the book.
+func (d *Draft) Mark() { d.book.Load(d.entry.Name(), &d.entry) }

@@ -1,0 +1,135 @@
+// Package ledger is what was read and published: the checkpoint of a stream, the
+// entries that name what each commit published, and the book that tells a new
+// record from one that is out. It knows formats and rules, and no broker.
+package ledger
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/millrace-io/millrace/events"
+)
+
+// Version is the version of every format in this package. State of a newer one
+// is refused: an older binary would misread it.
+const Version = 1
+
+// NewerError says that state was written by a newer millrace.
+type NewerError struct {
+	What    string
+	Version int
+}
+
+func (e *NewerError) Error() string {
+	return fmt.Sprintf("%s has format %d, written by a newer millrace; this one knows formats up to %d: run the newer version again", e.What, e.Version, Version)
+}
+
+// Checkpoint is the committed state of a stream.
+type Checkpoint struct {
+	Version int              `json:"version"`
+	Stream  events.StreamKey `json:"stream"`
+	// Owner is the process that wrote it, Commit names the write: together they
+	// tell a late success of one's own from another's.
+	Owner  string `json:"owner"`
+	Commit string `json:"commit"`
+	// Commits counts the writes; entries are named by it.
+	Commits uint64    `json:"commits"`
+	Since   time.Time `json:"since"`
+	Live    Lane      `json:"live"`
+	Sweep   Sweep     `json:"sweep"`
+	// Covered are the ranges that were read, sorted, apart from each other.
+	Covered []Range `json:"covered,omitempty"`
+	// Forgotten: the ids of windows that ended before it may be gone; zero: none are.
+	Forgotten time.Time `json:"forgotten,omitzero"`
+	Counts    Counts    `json:"counts"`
+}
+
+// Lane is where one of a stream's reads stands.
+type Lane struct {
+	At     time.Time       `json:"at,omitzero"` // everything before it was read
+	Window Range           `json:"window,omitzero"`
+	Cursor json.RawMessage `json:"cursor,omitempty"` // inside Window; none: its beginning
+}
+
+// Sweep is where the sweep lane stands.
+type Sweep struct {
+	Lane
+	Due   time.Time `json:"due,omitzero"`   // when the next one begins
+	Until time.Time `json:"until,omitzero"` // end of the one under way; zero when none is
+}
+
+// Range is a range of time, its end not included.
+type Range struct {
+	From time.Time `json:"from"`
+	To   time.Time `json:"to"`
+}
+
+// Counts are what a stream or a commit has seen.
+type Counts struct {
+	Requests    int64 `json:"requests,omitempty"`
+	Records     int64 `json:"records,omitempty"`
+	Events      int64 `json:"events,omitempty"`
+	Duplicates  int64 `json:"duplicates,omitempty"`
+	DeadLetters int64 `json:"dead_letters,omitempty"`
+}
+
+// Add adds other to c.
+func (c *Counts) Add(other Counts) {
+	c.Requests += other.Requests
+	c.Records += other.Records
+	c.Events += other.Events
+	c.Duplicates += other.Duplicates
+	c.DeadLetters += other.DeadLetters
+}
+
+// Encode returns the checkpoint as it is stored.
+func (c *Checkpoint) Encode() ([]byte, error) {
+	c.Version = Version
+	data, err := json.Marshal(c)
+	if err != nil {
+		return nil, fmt.Errorf("encoding the checkpoint of %s: %w", c.Stream, err)
+	}
+	return data, nil
+}
+
+// DecodeCheckpoint reads a stored checkpoint. One of a newer version is a
+// *NewerError.
+func DecodeCheckpoint(data []byte) (*Checkpoint, error) {
+	var version struct{ Version int }
+	if err := json.Unmarshal(data, &version); err != nil {
+		return nil, fmt.Errorf("the stored checkpoint cannot be read: %w", err)
+	}
+	if version.Version > Version {
+		return nil, &NewerError{What: "the stored checkpoint", Version: version.Version}
+	}
+	c := new(Checkpoint)
+	if err := json.Unmarshal(data, c); err != nil {
+		return nil, fmt.Errorf("the stored checkpoint cannot be read: %w", err)
+	}
+	return c, nil
+}
+
+// Cover notes that a range was read.
+func (c *Checkpoint) Cover(r Range) {
+	if !r.From.Before(r.To) {
+		return
+	}
+	var out []Range
+	for _, old := range c.Covered {
+		if old.To.Before(r.From) || r.To.Before(old.From) {
+			out = append(out, old)
+			continue
+		}
+		if old.From.Before(r.From) {
+			r.From = old.From
+		}
+		if old.To.After(r.To) {
+			r.To = old.To
+		}
+	}
+	out = append(out, r)
+	slices.SortFunc(out, func(a, b Range) int { return a.From.Compare(b.From) })
+	c.Covered = out
+}
