@@ -1,0 +1,129 @@
+package simulator
+
+import (
+	"fmt"
+	"slices"
+	"time"
+)
+
+// Defaults of [Options] where the zero value means nothing by itself.
+const (
+	DefaultSpan    = 7 * 24 * time.Hour
+	DefaultAPIKey  = "demo-key"
+	DefaultBotName = "r3-218210"
+	DefaultLateBy  = time.Minute
+	// DefaultLimit is the vendor's documented limit, for callers that offer a
+	// default: the zero of [Options.Limit] is "none".
+	DefaultLimit = 3
+)
+
+// maxRate is more than any machine can produce.
+const maxRate = 1_000_000
+
+// Bounds says whether the bounds of a window belong to it. Vendors rarely
+// document it, so a client has to be right with all of them.
+type Bounds string
+
+// The bounds that a simulator can have.
+const (
+	HalfOpen  Bounds = "half-open" // [start, end)
+	Inclusive Bounds = "inclusive" // [start, end]
+	Exclusive Bounds = "exclusive" // (start, end)
+)
+
+// What the window of a listing of conversations filters by.
+const (
+	ByStart    = "start"
+	ByActivity = "activity"
+)
+
+// Options describe a world and how it is served. The zero value is an empty
+// world without limits or faults.
+type Options struct {
+	// Seed decides everything that is made up: the same seed, options and Now
+	// give the same bytes.
+	Seed uint64
+	// Backlog is how many messages there are from the start; 0: none. Their
+	// conversations are all over.
+	Backlog int
+	// Span is the time before now over which the backlog is spread; 0:
+	// [DefaultSpan].
+	Span time.Duration
+	// Rate is how many messages a second [Simulator.Run] produces, a million at
+	// most; 0: none.
+	Rate float64
+	// LateShare is the share, 0 to 1, of the messages produced by Run that can
+	// be seen only some time after the time that they bear.
+	LateShare float64
+	// LateBy is how late these are at most; 0: [DefaultLateBy].
+	LateBy time.Duration
+	// Corpus is the path of a file of dialogues, gzipped JSON lines; "": a few
+	// dialogues in many scripts that come with the package.
+	Corpus string
+
+	// Limit is how many requests an endpoint accepts in any one second, a
+	// sliding window; 0: no limit. A request that was refused does not count.
+	Limit int
+	// Latency is how long each answer takes.
+	Latency time.Duration
+	// Faults are the probabilities with which requests go wrong.
+	Faults Faults
+
+	// APIKey is the key to ask with; "": [DefaultAPIKey]. The key "basic-plan"
+	// is always known, and always refused for its plan.
+	APIKey string
+	// BotName is the one bot that exists; "": [DefaultBotName].
+	BotName string
+	// CursorLife is how long a cursor is accepted; 0: for ever.
+	CursorLife time.Duration
+	// Bounds of the windows; "": [HalfOpen].
+	Bounds Bounds
+	// ConversationsBy is what the windows of conversations filter by: [ByStart]
+	// (also "") or [ByActivity].
+	ConversationsBy string
+
+	// Now is the clock; nil: time.Now.
+	Now func() time.Time
+}
+
+// withDefaults returns the options filled in, or what is wrong with them.
+func (o Options) withDefaults() (Options, error) {
+	setDefault(&o.Span, DefaultSpan)
+	setDefault(&o.LateBy, DefaultLateBy)
+	setDefault(&o.APIKey, DefaultAPIKey)
+	setDefault(&o.BotName, DefaultBotName)
+	setDefault(&o.Bounds, HalfOpen)
+	setDefault(&o.ConversationsBy, ByStart)
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	switch {
+	case o.Backlog < 0:
+		return o, fmt.Errorf("simulator: Backlog is %d; it must be 0 or more", o.Backlog)
+	case o.Span < time.Second:
+		return o, fmt.Errorf("simulator: Span is %v; it must be 1s or more", o.Span)
+	case !(o.Rate >= 0 && o.Rate <= maxRate):
+		return o, fmt.Errorf("simulator: Rate is %v; it must be 0 to %d messages a second", o.Rate, maxRate)
+	case !(o.LateShare >= 0 && o.LateShare <= 1):
+		return o, fmt.Errorf("simulator: LateShare is %v; it must be 0 to 1", o.LateShare)
+	case o.LateBy < 0 || o.Latency < 0 || o.CursorLife < 0:
+		return o, fmt.Errorf("simulator: LateBy (%v), Latency (%v) and CursorLife (%v) must not be negative", o.LateBy, o.Latency, o.CursorLife)
+	case o.Limit < 0:
+		return o, fmt.Errorf("simulator: Limit is %d; it must be 0 (none) or more requests a second", o.Limit)
+	case !slices.Contains([]Bounds{HalfOpen, Inclusive, Exclusive}, o.Bounds):
+		return o, fmt.Errorf("simulator: Bounds is %q; valid are %q, %q and %q", o.Bounds, HalfOpen, Inclusive, Exclusive)
+	case o.ConversationsBy != ByStart && o.ConversationsBy != ByActivity:
+		return o, fmt.Errorf("simulator: ConversationsBy is %q; valid are %q and %q", o.ConversationsBy, ByStart, ByActivity)
+	}
+	if err := o.Faults.validate(); err != nil {
+		return o, fmt.Errorf("simulator: %w", err)
+	}
+	return o, nil
+}
+
+func setDefault[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
+	}
+}
