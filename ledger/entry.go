@@ -93,7 +93,7 @@ func DecodeEntry(data []byte) (*Entry, error) {
 	if e.Version > Version {
 		return nil, &NewerError{What: "a ledger entry", Version: e.Version}
 	}
-	if e.NumIDs < 0 || e.NumVersions < 0 || e.NumIDs > len(body)/16 || len(body) != 16*e.NumIDs+versionBytes*e.NumVersions {
+	if e.NumIDs < 0 || e.NumVersions < 0 || e.NumIDs > len(body)/16 || e.NumVersions > len(body)/versionBytes || len(body) != 16*e.NumIDs+versionBytes*e.NumVersions {
 		return nil, fmt.Errorf("a ledger entry cannot be read: %d bytes of ids where %d ids and %d versions should be", len(body), e.NumIDs, e.NumVersions)
 	}
 	e.IDs = make([]events.ID, e.NumIDs)
