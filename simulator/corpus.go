@@ -62,6 +62,10 @@ func loadCorpus(path string) ([]dialogue, error) {
 			continue
 		}
 		d, err := parseDialogue(lines.Bytes())
+		if err != nil && lines.Err() != nil {
+			n-- // the line was cut: the file is to blame, not the line
+			break
+		}
 		if err != nil {
 			return nil, fmt.Errorf("simulator: corpus %s, line %d: %w", path, n, err)
 		}

@@ -7,8 +7,9 @@ import (
 )
 
 // vendor is one export API: it keeps what it shows of the world, and serves it.
-// All its methods, and the functions of its endpoints, are called under the
-// simulator's lock (answers for reading only), so it needs none for its records.
+// It is told of the world, and its endpoints answer, under the simulator's lock
+// (answers for reading only), so it needs none for its records. What authorize
+// uses is outside that lock.
 type vendor interface {
 	observer
 	endpoints() []endpoint
