@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/millrace-io/millrace/config"
 	"github.com/millrace-io/millrace/events"
 )
 
@@ -69,6 +70,7 @@ type Stream struct {
 	Pager     Pager
 
 	client  *Client
+	budget  *Budget
 	metrics *streamMetrics
 }
 
@@ -176,8 +178,8 @@ type Prepared struct {
 	Number   int         // among records of equal content without an id, or equal dead letters, of the pass
 }
 
-// Add gives the connector one more stream, which asks through the client.
-func (c *Connector) Add(name string, options Options, versioned bool, pager Pager, client *Client, env Env) {
+// Add gives the connector one more stream, which asks for path through the client.
+func (c *Connector) Add(name, path string, options Options, versioned bool, pager Pager, client *Client, env Env) {
 	metrics := env.Metrics
 	if metrics == nil {
 		metrics = NewMetrics(nil)
@@ -189,6 +191,7 @@ func (c *Connector) Add(name string, options Options, versioned bool, pager Page
 		Versioned: versioned,
 		Pager:     pager,
 		client:    client,
+		budget:    client.Budget(path),
 		metrics:   metrics.of(c.Name, name),
 	})
 }
@@ -208,11 +211,17 @@ func (s Section) StreamOptions(name string, connector StreamOptions, defaults fu
 		return Options{}, false, err
 	}
 	var keys StreamOptions
-	if err := Decode(own, &keys); err != nil {
+	if err := config.Decode(own, &keys); err != nil {
 		return Options{}, false, fmt.Errorf("streams.%s: %w", name, err)
 	}
 	if o, err = o.Apply(keys); err != nil {
 		return Options{}, false, fmt.Errorf("streams.%s: %w", name, err)
 	}
 	return o, true, nil
+}
+
+// Budget tells the rate that the stream's requests may have, in requests a
+// second (0: no limit), and how long the API has asked to wait.
+func (s *Stream) Budget() (rate float64, paused time.Duration) {
+	return s.budget.Rate(), s.budget.Paused()
 }

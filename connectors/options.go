@@ -3,13 +3,9 @@ package connectors
 import (
 	"errors"
 	"fmt"
-	"maps"
-	"slices"
-	"strconv"
-	"strings"
 	"time"
 
-	"github.com/mitchellh/mapstructure"
+	"github.com/millrace-io/millrace/config"
 )
 
 // Settings are the keys that every connector has. A stream's own map may have
@@ -21,30 +17,30 @@ type Settings struct {
 
 // StreamOptions are the keys that a connector and each of its streams have.
 type StreamOptions struct {
-	BaseURL   *string        `mapstructure:"base_url" doc:"Scheme, host and path prefix of the API; the vendor's paths are appended." default:"the vendor's"`
-	Since     *time.Time     `mapstructure:"since" doc:"Where a stream begins, e.g. 2026-01-01T00:00:00Z. Moving it after the first start changes nothing." default:"the moment of the first start"`
-	Poll      *time.Duration `mapstructure:"poll" doc:"How often new records are asked for." default:"60s"`
-	Settle    *time.Duration `mapstructure:"settle" doc:"How old a record has to be before it is read: a read ends so long ago." default:"30s"`
-	Overlap   *time.Duration `mapstructure:"overlap" doc:"How far back each poll reads again, for records that turn up late." default:"10m"`
-	Sweep     *SweepOptions  `mapstructure:"sweep" doc:"The recent past is read again now and then, for records that turn up later than overlap."`
-	Quiet     *time.Duration `mapstructure:"quiet" doc:"How long a record that changes is read again." default:"24h"`
-	Rate      *Rate          `mapstructure:"rate" doc:"Requests allowed for each endpoint, e.g. 3/s, 90/m or 1000/h." default:"the vendor's limit"`
-	Timeout   *time.Duration `mapstructure:"timeout" doc:"How long the API may send nothing while an answer is awaited." default:"60s"`
-	Requests  *int           `mapstructure:"requests" doc:"Requests that one stream may have under way at once." default:"4"`
-	MaxRecord *int           `mapstructure:"max_record" doc:"The longest single record, in bytes; a longer one stops its stream." default:"33554432"`
+	BaseURL   *string        `mapstructure:"base_url" doc:"Scheme, host and path prefix of the API; the vendor's paths are appended." default:"(the vendor's)"`
+	Since     *time.Time     `mapstructure:"since" doc:"Where a stream begins, e.g. 2026-01-01T00:00:00Z. Moving it after the first start changes nothing." default:"(the moment of the first start)"`
+	Poll      *time.Duration `mapstructure:"poll" doc:"How often new records are asked for." default:"(60s)"`
+	Settle    *time.Duration `mapstructure:"settle" doc:"How old a record has to be before it is read: a read ends so long ago." default:"(30s)"`
+	Overlap   *time.Duration `mapstructure:"overlap" doc:"How far back each poll reads again, for records that turn up late." default:"(10m)"`
+	Sweep     SweepOptions   `mapstructure:"sweep" doc:"The recent past is read again now and then, for records that turn up later than overlap."`
+	Quiet     *time.Duration `mapstructure:"quiet" doc:"How long a record that changes is read again." default:"(24h)"`
+	Rate      *config.Rate   `mapstructure:"rate" doc:"Requests allowed for each endpoint, e.g. 3/s, 90/m or 1000/h." default:"(the vendor's limit)"`
+	Timeout   *time.Duration `mapstructure:"timeout" doc:"How long the API may send nothing while an answer is awaited." default:"(60s)"`
+	Requests  *int           `mapstructure:"requests" doc:"Requests that one stream may have under way at once." default:"(4)"`
+	MaxRecord *config.Bytes  `mapstructure:"max_record" doc:"The longest single record, e.g. 64MiB; a longer one stops its stream." default:"(32MiB)"`
 }
 
 // SweepOptions say when a sweep runs and how far back it reads.
 type SweepOptions struct {
-	Every *time.Duration `mapstructure:"every" doc:"How often; the first is due so long after the start." default:"24h, or the stream's"`
-	Back  *time.Duration `mapstructure:"back" doc:"How far back." default:"24h, or the stream's"`
+	Every *time.Duration `mapstructure:"every" doc:"How often; the first is due so long after the start." default:"(24h, or the stream's)"`
+	Back  *time.Duration `mapstructure:"back" doc:"How far back." default:"(24h, or the stream's)"`
 }
 
 // Options are a stream's settings with every default filled in.
 type Options struct {
 	BaseURL string
-	Rate    Rate      // requests a second for each endpoint; 0: no limit
-	Since   time.Time // zero: the moment of the first start
+	Rate    config.Rate // requests a second for each endpoint; 0: no limit
+	Since   time.Time   // zero: the moment of the first start
 	Poll    time.Duration
 	Settle  time.Duration
 	Overlap time.Duration
@@ -76,10 +72,10 @@ func (o Options) Apply(s StreamOptions) (Options, error) {
 	set(&o.Quiet, s.Quiet)
 	set(&o.Timeout, s.Timeout)
 	set(&o.Requests, s.Requests)
-	set(&o.MaxRecord, s.MaxRecord)
-	if s.Sweep != nil {
-		set(&o.SweepEvery, s.Sweep.Every)
-		set(&o.SweepBack, s.Sweep.Back)
+	set(&o.SweepEvery, s.Sweep.Every)
+	set(&o.SweepBack, s.Sweep.Back)
+	if s.MaxRecord != nil {
+		o.MaxRecord = int(*s.MaxRecord)
 	}
 	var errs []error
 	for _, d := range []struct {
@@ -107,41 +103,4 @@ func set[T any](field, value *T) {
 	if value != nil {
 		*field = *value
 	}
-}
-
-// Rate is a number of requests a second, written as 3/s, 90/m or 1000/h.
-type Rate float64
-
-// UnmarshalText reads 3/s, 90/m or 1000/h.
-func (r *Rate) UnmarshalText(text []byte) error {
-	number, unit, ok := strings.Cut(string(text), "/")
-	value, err := strconv.ParseFloat(strings.TrimSpace(number), 64)
-	seconds := map[string]float64{"s": 1, "m": 60, "h": 3600}[strings.TrimSpace(unit)]
-	if !ok || err != nil || seconds == 0 || !(value > 0) || value > 1e6 {
-		return errors.New("a rate is a number of requests a second, minute or hour, such as 3/s, 90/m or 1000/h")
-	}
-	*r = Rate(value / seconds)
-	return nil
-}
-
-// Decode reads a checked section into a plugin's settings. Its errors name keys,
-// never values.
-func Decode(raw map[string]any, into any) error {
-	var meta mapstructure.Metadata
-	dec, err := mapstructure.NewDecoder(&mapstructure.DecoderConfig{
-		Result: into, Metadata: &meta, WeaklyTypedInput: true, ErrorUnused: true,
-		DecodeHook: mapstructure.ComposeDecodeHookFunc(
-			mapstructure.StringToTimeHookFunc(time.RFC3339),
-			mapstructure.StringToTimeDurationHookFunc(),
-			mapstructure.TextUnmarshallerHookFunc(),
-		),
-	})
-	if err != nil {
-		return err
-	}
-	if err := dec.Decode(raw); err != nil {
-		keys := slices.Sorted(maps.Keys(raw))
-		return fmt.Errorf("one of the keys %s has a value of the wrong type", strings.Join(keys, ", "))
-	}
-	return nil
 }

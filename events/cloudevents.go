@@ -20,21 +20,42 @@ const (
 // broker's binding adds its own ("ce-" on NATS, "ce_" on Kafka).
 type Attribute struct{ Name, Value string }
 
+// Encoder writes events' attributes. It keeps the texts that one event has in
+// common with the next. The zero value is ready; it is not for concurrent use.
+type Encoder struct {
+	source     StreamKey
+	sourceText string
+	recorded   time.Time
+	timeText   string
+	kind       string
+	typeText   string
+	schemaText string
+}
+
 // AppendAttributes appends the event's CloudEvents 1.0 attributes, those of a
 // known value only, always in the same order. Control characters, which no
 // attribute may hold, are written as %00 and the like.
-func (e *Event) AppendAttributes(dst []Attribute) []Attribute {
+func (c *Encoder) AppendAttributes(dst []Attribute, e *Event) []Attribute {
+	if c.sourceText == "" || c.source != e.Source {
+		c.source, c.sourceText = e.Source, clean(e.Source.Source())
+	}
+	if c.timeText == "" || !c.recorded.Equal(e.Recorded) {
+		c.recorded, c.timeText = e.Recorded, timeText(e.Recorded)
+	}
+	if c.kind != e.Type {
+		c.kind, c.typeText, c.schemaText = e.Type, typePrefix+e.Type+"."+version, SchemaURN(e.Type)
+	}
 	key := clean(e.Key)
 	dst = append(dst,
 		Attribute{"specversion", "1.0"},
 		Attribute{"id", e.ID.String()},
-		Attribute{"source", clean(e.Source.Source())},
-		Attribute{"type", typePrefix + e.Type + "." + version},
+		Attribute{"source", c.sourceText},
+		Attribute{"type", c.typeText},
 		Attribute{"subject", key},
-		Attribute{"dataschema", SchemaURN(e.Type)},
+		Attribute{"dataschema", c.schemaText},
 		Attribute{"partitionkey", key},
 		Attribute{"recordid", clean(e.RecordID)},
-		Attribute{"recordedtime", timeText(e.Recorded)},
+		Attribute{"recordedtime", c.timeText},
 		Attribute{"connector", e.Connector},
 	)
 	if !e.Time.IsZero() {

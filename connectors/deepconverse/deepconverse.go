@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/millrace-io/millrace/config"
 	"github.com/millrace-io/millrace/connectors"
 	"github.com/millrace-io/millrace/events"
 )
@@ -68,7 +69,7 @@ var endpoints = map[string]endpoint{
 
 func newConnector(section connectors.Section, env connectors.Env) (*connectors.Connector, error) {
 	var s Settings
-	if err := connectors.Decode(section.Raw, &s); err != nil {
+	if err := config.Decode(section.Raw, &s); err != nil {
 		return nil, err
 	}
 	if s.APIKey == "" || s.BotName == "" {
@@ -102,7 +103,7 @@ func newConnector(section connectors.Section, env connectors.Env) (*connectors.C
 			return nil, err
 		}
 		p := &pager{client: client, endpoint: e, name: name, bot: s.BotName, maxRecord: options.MaxRecord}
-		c.Add(name, options, e.versioned, p, client, env)
+		c.Add(name, e.path, options, e.versioned, p, client, env)
 		if c.Probe == nil {
 			c.Probe = p.probe
 		}

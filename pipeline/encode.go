@@ -1,0 +1,172 @@
+package pipeline
+
+import (
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"strconv"
+	"time"
+	"unicode/utf8"
+
+	"github.com/millrace-io/millrace/connectors"
+	"github.com/millrace-io/millrace/events"
+	"github.com/millrace-io/millrace/ledger"
+	"github.com/millrace-io/millrace/topics"
+)
+
+// check makes events of the records that are not out (invariant 1: the others
+// are counted), dead letters of those that cannot become events.
+func (t *tenure) check(draft *ledger.Draft, batch *connectors.Batch, records []connectors.Prepared) ([]events.Event, ledger.Counts) {
+	counts := ledger.Counts{Records: int64(len(records))}
+	now := t.opts.Now().UTC().Truncate(time.Millisecond)
+	fresh := make([]events.Event, 0, len(records))
+	for n := range records {
+		r := &records[n]
+		id, isNew := r.Identity.Event(), false
+		if t.stream.Versioned && r.Dead == nil {
+			id, isNew = draft.Version(r.Identity, r.Content, batch.Began)
+		} else {
+			isNew = draft.Record(id)
+		}
+		if !isNew {
+			counts.Duplicates++
+			continue
+		}
+		e := events.Event{
+			ID: id, Source: t.stream.Key, Connector: t.stream.Connector,
+			Type: r.Type, Key: r.Key, RecordID: r.ID,
+			Time: r.Time, Recorded: now,
+			Members: r.Members, Raw: r.Raw,
+		}
+		if r.Dead != nil {
+			e.Type, e.Time = events.TypeDeadLetter, time.Time{}
+			e.Members, e.Raw = deadLetter(*r.Dead, &e, batch, r.Raw, 0, 0), nil
+			counts.DeadLetters++
+		} else {
+			counts.Events++
+			if !t.opts.Raw {
+				e.Raw = nil
+			}
+		}
+		if e.RecordID == "" {
+			e.RecordID = r.Identity.String()
+		}
+		if e.Key == "" {
+			e.Key = e.RecordID
+		}
+		fresh = append(fresh, e)
+	}
+	return fresh, counts
+}
+
+// deadLetter is the data of a dead letter: the record whole, or one of its parts
+// (from 1).
+func deadLetter(dead events.Dead, e *events.Event, batch *connectors.Batch, raw []byte, part, parts int) events.Members {
+	sum := sha256.Sum256(raw)
+	var m events.Members
+	m.Text("reason", dead.Reason)
+	m.TextOf("detail", dead.Detail)
+	m.Text("stage", dead.Stage)
+	m.Text("connector", e.Connector)
+	m.Text("stream", e.Source.String())
+	m.Text("window", batch.Window.From.UTC().Format(time.RFC3339)+"/"+batch.Window.To.UTC().Format(time.RFC3339))
+	m.Text("sha256", hex.EncodeToString(sum[:]))
+	if parts > 0 {
+		m.JSON("part", strconv.AppendInt(nil, int64(part), 10))
+		m.JSON("parts", strconv.AppendInt(nil, int64(parts), 10))
+		size := (len(raw) + parts - 1) / parts
+		raw = raw[(part-1)*size : min(part*size, len(raw))]
+	}
+	if parts == 0 && utf8.Valid(raw) {
+		m.Text("record", string(raw))
+	} else {
+		m.Text("record_base64", base64.StdEncoding.EncodeToString(raw))
+	}
+	return m
+}
+
+// encoder makes messages of events. What it returns is valid until its next use.
+type encoder struct {
+	attributes events.Encoder
+	messages   []topics.Message
+	attrs      []events.Attribute
+	data       []byte
+}
+
+// attributesOf is more attributes than an event has.
+const attributesOf = 14
+
+// encode encodes events; one that is larger than the broker takes becomes dead
+// letters, whose number it returns.
+func (c *encoder) encode(out []events.Event, limits topics.Limits, batch *connectors.Batch) (messages []topics.Message, dead int64) {
+	total := 0
+	for n := range out {
+		total += out[n].DataLen()
+	}
+	if cap(c.data) < total {
+		c.data = make([]byte, 0, total)
+	}
+	if need := attributesOf * len(out); cap(c.attrs) < need {
+		c.attrs = make([]events.Attribute, 0, need)
+	}
+	c.messages, c.attrs, c.data = c.messages[:0], c.attrs[:0], c.data[:0]
+	for n := range out {
+		if m := c.message(&out[n]); m.Size() <= limits.Bytes {
+			c.messages = append(c.messages, m)
+			continue
+		}
+		dead++
+		for _, e := range tooLarge(&out[n], limits.Bytes, batch) {
+			c.messages = append(c.messages, c.message(&e))
+		}
+	}
+	return c.messages, dead
+}
+
+func (c *encoder) message(e *events.Event) topics.Message {
+	attrs, data := len(c.attrs), len(c.data)
+	c.attrs = c.attributes.AppendAttributes(c.attrs, e)
+	c.data = e.AppendData(c.data)
+	return topics.Message{
+		Type: e.Type, Connector: e.Connector, Key: e.Key,
+		Attributes: c.attrs[attrs:len(c.attrs):len(c.attrs)],
+		Data:       c.data[data:len(c.data):len(c.data)],
+	}
+}
+
+// tooLarge makes dead letters of an event that the broker does not take, in
+// parts where one is too large too.
+func tooLarge(e *events.Event, limit int, batch *connectors.Batch) []events.Event {
+	const overhead = 8 << 10 // attributes and the other members, generously
+	dead := events.Dead{
+		Reason: events.ReasonTooLarge, Stage: events.StageCommit,
+		Detail: "its event has " + strconv.Itoa(e.DataLen()) + " bytes, the broker takes " + strconv.Itoa(limit),
+	}
+	raw := e.Raw
+	if raw == nil { // without raw the members are all there is
+		raw = append(append([]byte{'{'}, e.Members...), '}')
+	}
+	room := max(limit-overhead, 1<<10)
+	parts := 0
+	if 6*len(raw) > room { // escaped at the worst
+		if parts = (len(raw)*4/3 + 4 + room - 1) / room; parts < 2 {
+			parts = 2
+		}
+	}
+	var letters []events.Event
+	for part := min(1, parts); part <= parts; part++ {
+		// The event's own id is in the letters': it tells equal bytes apart, and
+		// versions that come back.
+		identity := events.Identity(events.Identity(e.ID).Version(events.HashOf(raw), part))
+		letter := events.Event{
+			ID: identity.Event(), Source: e.Source, Connector: e.Connector, Type: events.TypeDeadLetter,
+			Key: e.Key, RecordID: e.RecordID, Recorded: e.Recorded,
+		}
+		if len(e.Key)+len(e.RecordID) > overhead/4 { // they may be what is too large
+			letter.Key, letter.RecordID = identity.String(), identity.String()
+		}
+		letter.Members = deadLetter(dead, &letter, batch, raw, part, parts)
+		letters = append(letters, letter)
+	}
+	return letters
+}

@@ -1,0 +1,196 @@
+// Package pipeline joins the stations: it carries each stream from its export
+// API to topics, exactly once.
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill"
+	"github.com/ThreeDotsLabs/watermill/message"
+
+	"github.com/millrace-io/millrace/connectors"
+	"github.com/millrace-io/millrace/ledger"
+	"github.com/millrace-io/millrace/topics"
+	"github.com/millrace-io/millrace/transforms"
+)
+
+// Options are what all streams of a process share.
+type Options struct {
+	Broker     topics.Broker
+	Transforms transforms.Chain
+	Owner      string        // names this process; unique to it
+	Horizon    time.Duration // how far behind the cursor ids are kept
+	Raw        bool          // events hold the record as the API returned it
+	Once       bool          // end when the present is reached
+	GiveUp     time.Duration // with Once; see connectors.SubscriberOptions
+	Metrics    *Metrics      // required
+	Log        *slog.Logger  // required
+	Now        func() time.Time
+}
+
+// Ingest carries one stream. Run is called once; Status at any time.
+type Ingest struct {
+	opts    Options
+	stream  *connectors.Stream
+	log     *slog.Logger
+	metrics *streamMetrics
+
+	mu         sync.Mutex
+	state      string
+	cause      string
+	checkpoint *ledger.Checkpoint // as far as it is committed; nil before the first tenure
+	subscriber *connectors.Subscriber
+}
+
+// New returns the ingest of one stream; it starts nothing.
+func New(stream *connectors.Stream, opts Options) *Ingest {
+	if opts.Now == nil {
+		opts.Now = time.Now
+	}
+	opts.Horizon = max(opts.Horizon, stream.Options.Overlap, stream.Options.SweepBack, stream.Options.Quiet)
+	i := &Ingest{opts: opts, stream: stream, state: StateStarting}
+	i.log = opts.Log.With("connector", stream.Connector, "stream", stream.Key.Stream)
+	i.metrics = opts.Metrics.of(i)
+	return i
+}
+
+const (
+	brokerRetry    = 250 * time.Millisecond // after a broker's error, doubling
+	brokerRetryCap = 10 * time.Second
+	finishWithin   = 8 * time.Second // what a stop leaves for the batch in flight
+	emptyAdvance   = time.Minute     // how long an advance without events stays in memory
+)
+
+// Run carries the stream until ctx ends. With Once it returns when the present
+// is reached, or with the error that keeps it from there. Otherwise it returns
+// early only for state that this binary must not touch.
+func (i *Ingest) Run(ctx context.Context) error {
+	wait := brokerRetry
+	var failing time.Time
+	for {
+		began := i.opts.Now()
+		err := i.tenure(ctx)
+		var newer *ledger.NewerError
+		switch {
+		case ctx.Err() != nil:
+			i.set(StateStopped, "")
+			return nil
+		case err == nil && i.opts.Once:
+			i.set(StateDone, "")
+			return nil
+		case errors.As(err, &newer), i.opts.Once && i.givenUp(err, &failing):
+			i.set(StateFailing, err.Error())
+			return err
+		case errors.Is(err, topics.ErrFenced), errors.Is(err, errLost):
+			i.log.Warn("the stream is in another instance's hands; waiting for it", "cause", err)
+			i.set(StateWaiting, err.Error())
+		default:
+			i.log.Error("the stream begins again from its checkpoint", "cause", err)
+			i.set(StateFailing, err.Error())
+		}
+		if i.opts.Now().Sub(began) > time.Minute {
+			wait = brokerRetry
+		}
+		timer := time.NewTimer(wait/2 + rand.N(wait/2))
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+		}
+		wait = min(2*wait, brokerRetryCap)
+	}
+}
+
+// givenUp says whether a read that is to end some time ends now, without all.
+func (i *Ingest) givenUp(err error, failing *time.Time) bool {
+	var remote *connectors.Error
+	if errors.As(err, &remote) {
+		return true // the connector has tried as long as it should
+	}
+	if failing.IsZero() {
+		*failing = i.opts.Now()
+	}
+	giveUp := i.opts.GiveUp
+	if giveUp == 0 {
+		giveUp = 90 * time.Second
+	}
+	return i.opts.Now().Sub(*failing) >= giveUp
+}
+
+var errLost = errors.New("the lease on the stream was lost")
+
+// tenure holds the stream for as long as nothing goes wrong. Whatever does ends
+// it: the next one begins with the checkpoint as the broker has it (invariant 3).
+func (i *Ingest) tenure(ctx context.Context) error {
+	held, err := i.opts.Broker.Acquire(ctx, i.stream.Key, i.opts.Owner, func(holder string) {
+		i.set(StateWaiting, "held by "+holder)
+		i.log.Info("another instance holds the stream; waiting for it", "holder", holder)
+	})
+	if err != nil {
+		return fmt.Errorf("taking %s: %w", i.stream.Key, err)
+	}
+	defer held.Release()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var watch sync.WaitGroup
+	defer watch.Wait()
+	defer cancel(nil)
+	watch.Go(func() {
+		select {
+		case <-held.Lost():
+			cancel(errLost)
+		case <-ctx.Done():
+		}
+	})
+	t := &tenure{Ingest: i, held: held, stopping: ctx, fail: cancel}
+	if err := t.open(ctx); err != nil {
+		return err
+	}
+	sub := connectors.NewSubscriber(i.stream, connectors.SubscriberOptions{
+		Store: t, Once: i.opts.Once, GiveUp: i.opts.GiveUp, Log: i.opts.Log, Now: i.opts.Now,
+	})
+	i.reading(sub)
+	defer i.reading(nil)
+	router, err := message.NewRouter(message.RouterConfig{CloseTimeout: finishWithin}, watermill.NopLogger{})
+	if err != nil {
+		return err
+	}
+	router.AddConsumerHandler("ingest", i.stream.Key.String(), sub, t.handle)
+	if err := router.Run(ctx); err != nil && ctx.Err() == nil {
+		return err
+	}
+	if err := sub.Err(); err != nil && context.Cause(ctx) == nil {
+		return errors.Join(err, t.flush())
+	}
+	if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, context.Canceled) {
+		return cause
+	}
+	return t.flush()
+}
+
+func (i *Ingest) set(state, cause string) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.state, i.cause = state, cause
+}
+
+func (i *Ingest) reading(sub *connectors.Subscriber) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.subscriber = sub
+	if sub != nil {
+		i.state, i.cause = StateReading, ""
+	}
+}
+
+func (i *Ingest) committed(c *ledger.Checkpoint) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.checkpoint = c
+}

@@ -1,0 +1,117 @@
+package pipeline
+
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
+
+	"github.com/millrace-io/millrace/connectors"
+	"github.com/millrace-io/millrace/events"
+	"github.com/millrace-io/millrace/ledger"
+)
+
+// What a stream is doing.
+const (
+	StateStarting    = "starting"
+	StateWaiting     = "waiting" // another instance holds it
+	StateReading     = "reading"
+	StateFailing     = connectors.StateFailing
+	StateUnavailable = connectors.StateUnavailable
+	StateFull        = "full" // the broker has no room
+	StateDone        = "done"
+	StateStopped     = "stopped"
+)
+
+// Status is how a stream stands.
+type Status struct {
+	Stream     events.StreamKey
+	Connector  string
+	State      string             // one of the State constants
+	Cause      string             // why, and what to do; empty when all is well
+	Checkpoint *ledger.Checkpoint // as committed; nil when not known yet
+	Rate       float64            // requests a second that its budget allows; 0: no limit
+	Paused     time.Duration      // how long the API has asked us to wait
+}
+
+// Status returns how the stream stands.
+func (i *Ingest) Status() Status {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	s := Status{Stream: i.stream.Key, Connector: i.stream.Connector, State: i.state, Cause: i.cause, Checkpoint: i.checkpoint}
+	s.Rate, s.Paused = i.stream.Budget()
+	if i.subscriber != nil && i.state == StateReading {
+		if h := i.subscriber.Health(); h.State != connectors.StateOK {
+			s.State, s.Cause = h.State, h.Cause
+		}
+	}
+	return s
+}
+
+// lag is how far what is committed is behind the present.
+func (i *Ingest) lag() float64 {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.checkpoint == nil || i.checkpoint.Live.At.IsZero() {
+		return 0
+	}
+	return i.opts.Now().Sub(i.checkpoint.Live.At).Seconds()
+}
+
+// Metrics are what the pipeline counts, by connector and stream.
+type Metrics struct {
+	reg         prometheus.Registerer
+	batches     *prometheus.CounterVec
+	events      *prometheus.CounterVec
+	duplicates  *prometheus.CounterVec
+	deadLetters *prometheus.CounterVec
+	commitTime  *prometheus.HistogramVec
+}
+
+// NewMetrics registers the metrics; with nil they are kept and not shown.
+func NewMetrics(reg prometheus.Registerer) *Metrics {
+	f := promauto.With(reg)
+	labels := []string{"connector", "stream"}
+	counter := func(name, help string) *prometheus.CounterVec {
+		return f.NewCounterVec(prometheus.CounterOpts{Name: "millrace_" + name, Help: help}, labels)
+	}
+	return &Metrics{
+		reg:         reg,
+		batches:     counter("batches_total", "Batches committed, or found to hold nothing new."),
+		events:      counter("events_total", "Events committed."),
+		duplicates:  counter("duplicates_total", "Records that were out already."),
+		deadLetters: counter("dead_letters_total", "Records that became dead letters."),
+		commitTime: f.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "millrace_commit_seconds", Help: "How long a commit took.",
+			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
+		}, labels),
+	}
+}
+
+type streamMetrics struct {
+	batches, events, duplicates, deadLetters prometheus.Counter
+	commitTime                               prometheus.Observer
+}
+
+func (m *Metrics) of(i *Ingest) *streamMetrics {
+	connector, stream := i.stream.Connector, i.stream.Key.Stream
+	if m.reg != nil {
+		m.reg.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "millrace_lag_seconds", Help: "How far what is committed is behind the present, in the records' own time.",
+			ConstLabels: prometheus.Labels{"connector": connector, "stream": stream},
+		}, i.lag))
+	}
+	return &streamMetrics{
+		batches:     m.batches.WithLabelValues(connector, stream),
+		events:      m.events.WithLabelValues(connector, stream),
+		duplicates:  m.duplicates.WithLabelValues(connector, stream),
+		deadLetters: m.deadLetters.WithLabelValues(connector, stream),
+		commitTime:  m.commitTime.WithLabelValues(connector, stream),
+	}
+}
+
+func (m *streamMetrics) count(c ledger.Counts) {
+	m.events.Add(float64(c.Events))
+	m.duplicates.Add(float64(c.Duplicates))
+	m.deadLetters.Add(float64(c.DeadLetters))
+}

@@ -1,0 +1,315 @@
+package pipeline
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strconv"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+
+	"github.com/millrace-io/millrace/connectors"
+	"github.com/millrace-io/millrace/ledger"
+	"github.com/millrace-io/millrace/topics"
+)
+
+// tenure is the time in which this process holds a stream: the one committer.
+type tenure struct {
+	*Ingest
+	held     topics.Stream
+	stopping context.Context // ends when the tenure is to end
+	fail     context.CancelCauseFunc
+
+	book       *ledger.Book
+	checkpoint *ledger.Checkpoint // committed
+	ahead      connectors.Progress
+	uncounted  ledger.Counts // seen since the last commit
+	lastCommit time.Time
+	tidied     time.Time
+	encoder    encoder
+}
+
+// open reads the state, and makes it ours: from here on a stale owner's commit
+// is refused (invariant 4). A stream that begins now has its beginning committed
+// before its first request.
+func (t *tenure) open(ctx context.Context) error {
+	data, err := t.held.Checkpoint(ctx)
+	if err != nil {
+		return fmt.Errorf("reading the checkpoint of %s: %w", t.stream.Key, err)
+	}
+	t.checkpoint = &ledger.Checkpoint{Stream: t.stream.Key}
+	if data != nil {
+		if t.checkpoint, err = ledger.DecodeCheckpoint(data); err != nil {
+			return fmt.Errorf("%s: %w", t.stream.Key, err)
+		}
+	}
+	names, err := t.held.Entries(ctx)
+	if err != nil {
+		return fmt.Errorf("listing the ledger of %s: %w", t.stream.Key, err)
+	}
+	if t.book, err = ledger.NewBook(t.stream.Versioned, names); err != nil {
+		return fmt.Errorf("%s: %w", t.stream.Key, err)
+	}
+	t.ahead = connectors.Begin(progressOf(t.checkpoint), t.stream.Options, t.opts.Now())
+	return t.advance(ctx)
+}
+
+// Load is the subscriber's question where to begin.
+func (t *tenure) Load(context.Context) (connectors.Progress, error) { return t.ahead, nil }
+
+// Save has nothing to do: where the stream stands was committed with the batch.
+func (t *tenure) Save(context.Context, connectors.Progress) error { return nil }
+
+// handle is the Watermill handler: it ends the tenure with the first error. A
+// stop lets the batch in flight finish.
+func (t *tenure) handle(msg *message.Message) error {
+	batch, ok := connectors.BatchOf(msg.Context())
+	if !ok {
+		return errors.New("the message is not a batch of a connector")
+	}
+	ctx, cancel := context.WithCancel(context.WithoutCancel(msg.Context()))
+	defer cancel()
+	defer context.AfterFunc(t.stopping, func() {
+		timer := time.AfterFunc(finishWithin-time.Second, cancel)
+		context.AfterFunc(ctx, func() { timer.Stop() })
+	})()
+	err := t.ingest(ctx, batch)
+	if err != nil {
+		t.fail(err)
+	}
+	return err
+}
+
+// ingest is the flow: what the API returned is checked against what is out,
+// transformed, committed with the checkpoint, and only then known to be out
+// (invariants 2 and 5). A batch that the broker does not take at once is
+// committed in parts; only the last moves the checkpoint.
+func (t *tenure) ingest(ctx context.Context, batch *connectors.Batch) error {
+	if err := t.load(ctx, batch.Window); err != nil {
+		return err
+	}
+	t.uncounted.Requests += int64(batch.Requests)
+	rest, limits := batch.Records, t.opts.Broker.Limits()
+	size := limits.Messages - 2 // the ledger entry and the checkpoint
+	for {
+		part := rest[:min(len(rest), max(size, 1))]
+		draft := t.book.Draft()
+		fresh, counts := t.check(draft, batch, part)
+		out, err := t.opts.Transforms.Apply(ctx, fresh)
+		if err != nil {
+			return fmt.Errorf("transforming: %w", err)
+		}
+		messages, dead := t.encoder.encode(out, limits, batch)
+		counts.DeadLetters += dead
+		counts.Events -= dead
+		last := len(part) == len(rest)
+		if last && batch.EndsPage {
+			t.ahead = batch.Progress
+		}
+		err = t.commit(ctx, batch, draft, messages, counts)
+		var tooLarge *topics.TooLargeError
+		if errors.As(err, &tooLarge) && (len(part) > 1 || tooLarge.Limits != limits) {
+			limits = tooLarge.Limits
+			size = min(limits.Messages-2, (len(part)+1)/2)
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		draft.Mark()
+		t.metrics.count(counts)
+		if rest = rest[len(part):]; last {
+			break
+		}
+	}
+	t.metrics.batches.Inc()
+	t.tidy(ctx)
+	return nil
+}
+
+// commit writes what is new with the state that goes with it. Without anything
+// new the state may wait a while.
+func (t *tenure) commit(ctx context.Context, batch *connectors.Batch, draft *ledger.Draft, messages []topics.Message, counts ledger.Counts) error {
+	seen := t.uncounted
+	seen.Add(counts)
+	entry := draft.Entry()
+	if len(messages) == 0 && len(entry.IDs) == 0 && len(entry.Versions) == 0 {
+		t.uncounted = seen
+		if t.opts.Now().Sub(t.lastCommit) < emptyAdvance {
+			return nil
+		}
+		return t.advance(ctx)
+	}
+	next := t.next(seen)
+	entry.Window = ledger.Range(batch.Window)
+	entry.Commit, entry.Lane, entry.Counts = next.Commits, string(batch.Lane), counts
+	stored, err := entry.Encode()
+	if err != nil {
+		return err
+	}
+	checkpoint, err := next.Encode()
+	if err != nil {
+		return err
+	}
+	commit := &topics.Commit{
+		ID: next.Commit, Messages: messages, Checkpoint: checkpoint,
+		Entry: &topics.Entry{Name: entry.Name(), Data: stored},
+	}
+	return t.write(ctx, next, func(ctx context.Context) error { return t.held.Commit(ctx, commit) })
+}
+
+// advance writes the checkpoint alone.
+func (t *tenure) advance(ctx context.Context) error {
+	next := t.next(t.uncounted)
+	checkpoint, err := next.Encode()
+	if err != nil {
+		return err
+	}
+	return t.write(ctx, next, func(ctx context.Context) error { return t.held.Advance(ctx, next.Commit, checkpoint) })
+}
+
+// write commits, waiting as long as the broker has no room.
+func (t *tenure) write(ctx context.Context, next *ledger.Checkpoint, write func(context.Context) error) error {
+	for full := 0; ; full++ {
+		began := time.Now()
+		err := write(ctx)
+		switch {
+		case err == nil:
+			t.metrics.commitTime.Observe(time.Since(began).Seconds())
+			if full > 0 {
+				t.log.Info("the broker has room again")
+				t.set(StateReading, "")
+			}
+			t.checkpoint, t.lastCommit, t.uncounted = next, t.opts.Now(), ledger.Counts{}
+			t.committed(next)
+			return nil
+		case !errors.Is(err, topics.ErrFull) || t.opts.Once:
+			return err
+		case full == 0:
+			t.log.Error("nothing can be committed; waiting for room", "cause", err)
+			t.set(StateFull, err.Error())
+		}
+		timer := time.NewTimer(time.Second/2 + rand.N(time.Second))
+		select {
+		case <-timer.C:
+		case <-t.stopping.Done():
+			timer.Stop()
+			return err
+		}
+	}
+}
+
+// next is the checkpoint that follows the committed one.
+func (t *tenure) next(seen ledger.Counts) *ledger.Checkpoint {
+	c := *t.checkpoint
+	c.Owner = t.opts.Owner
+	c.Commits++
+	c.Commit = t.opts.Owner + "-" + strconv.FormatUint(c.Commits, 10)
+	c.Counts.Add(seen)
+	if from := c.Live.At; !from.IsZero() {
+		c.Cover(ledger.Range{From: from, To: t.ahead.Live.At})
+	}
+	setProgress(&c, t.ahead)
+	if cutoff := t.cutoff(&c); cutoff.After(c.Forgotten) && len(t.book.Before(cutoff)) > 0 {
+		c.Forgotten = cutoff
+	}
+	return &c
+}
+
+// cutoff is how far ids may be forgotten: by the committed cursor, never by the
+// clock (invariant 12).
+func (t *tenure) cutoff(c *ledger.Checkpoint) time.Time {
+	at := c.Live.At
+	if !c.Sweep.Until.IsZero() && c.Sweep.At.Before(at) {
+		at = c.Sweep.At
+	}
+	return at.Add(-t.opts.Horizon)
+}
+
+// load brings in the ids of the entries that may name records of a window.
+func (t *tenure) load(ctx context.Context, w connectors.Window) error {
+	for _, name := range t.book.Needed(ledger.Range(w)) {
+		data, err := t.held.Entry(ctx, name)
+		if err != nil {
+			return fmt.Errorf("reading the ledger of %s: %w", t.stream.Key, err)
+		}
+		entry, err := ledger.DecodeEntry(data)
+		if err != nil {
+			return fmt.Errorf("%s: entry %s: %w", t.stream.Key, name, err)
+		}
+		t.book.Load(name, entry)
+	}
+	return nil
+}
+
+const tidyEvery = 10 * time.Second
+
+// tidy gives back the memory of windows behind, and forgets what the horizon has
+// passed. The checkpoint that says so is committed first.
+func (t *tenure) tidy(ctx context.Context) {
+	now := time.Now()
+	if now.Sub(t.tidied) < tidyEvery {
+		return
+	}
+	t.tidied = now
+	c := t.checkpoint
+	reading := []ledger.Range{{From: c.Live.At.Add(-t.stream.Options.Overlap), To: now.Add(maxAhead)}}
+	if !c.Sweep.Until.IsZero() {
+		reading = append(reading, ledger.Range{From: c.Sweep.At, To: c.Sweep.Until})
+	}
+	t.book.Unload(reading...)
+	names := t.book.Before(c.Forgotten)
+	if len(names) == 0 {
+		return
+	}
+	if err := t.held.Forget(ctx, names); err != nil {
+		t.log.Warn("ids that are not needed any more could not be deleted; trying again later", "cause", err)
+		return
+	}
+	t.book.Forget(names)
+}
+
+// maxAhead is how far in the future a window may end by any clock.
+const maxAhead = 365 * 24 * time.Hour
+
+// flush commits what is in memory only, at the end.
+func (t *tenure) flush() error {
+	unwritten := progressOf(t.checkpoint)
+	if t.uncounted == (ledger.Counts{}) && samePlace(unwritten, t.ahead) {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.stopping), finishWithin/2)
+	defer cancel()
+	return t.advance(ctx)
+}
+
+func samePlace(a, b connectors.Progress) bool {
+	x, _ := json.Marshal(a)
+	y, _ := json.Marshal(b)
+	return string(x) == string(y)
+}
+
+func progressOf(c *ledger.Checkpoint) connectors.Progress {
+	return connectors.Progress{
+		Since: c.Since,
+		Live:  positionOf(c.Live),
+		Sweep: connectors.SweepPosition{Due: c.Sweep.Due, Until: c.Sweep.Until, Position: positionOf(c.Sweep.Lane)},
+	}
+}
+
+func positionOf(l ledger.Lane) connectors.Position {
+	return connectors.Position{At: l.At, Window: connectors.Window(l.Window), Cursor: l.Cursor}
+}
+
+func setProgress(c *ledger.Checkpoint, p connectors.Progress) {
+	c.Since = p.Since
+	c.Live = laneOf(p.Live)
+	c.Sweep = ledger.Sweep{Due: p.Sweep.Due, Until: p.Sweep.Until, Lane: laneOf(p.Sweep.Position)}
+}
+
+func laneOf(p connectors.Position) ledger.Lane {
+	return ledger.Lane{At: p.At, Window: ledger.Range(p.Window), Cursor: p.Cursor}
+}
