@@ -97,7 +97,7 @@ func (e *embedded) addr() string {
 
 func (e *embedded) close() error { return e.dir.unlock() }
 
-func (e *embedded) options(reader names) *server.Options {
+func (e *embedded) options(n names) *server.Options {
 	o := &server.Options{
 		ServerName: "millrace",
 		// The listener opens by hand, once the store is repaired.
@@ -122,7 +122,9 @@ func (e *embedded) options(reader names) *server.Options {
 	if tls := e.opts.ServerTLS; tls != nil {
 		o.TLS, o.TLSConfig, o.TLSTimeout = true, tls, 5
 	}
-	o.Users, o.NoAuthUser = readers(reader, e.opts.Users)
+	account := server.NewAccount(readersAccount)
+	o.Accounts = []*server.Account{account}
+	o.Users, o.NoAuthUser = readers(n, account, e.opts.Users)
 	return o
 }
 
@@ -139,15 +141,22 @@ func (e *embedded) start(ctx context.Context, n names) (*session, error) {
 		return nil, fmt.Errorf("configure the embedded NATS server: %w", err)
 	}
 	srv.SetLoggerV2(log, false, false, false)
+	if e.host != "" {
+		// Before the start, which looks at what the accounts share.
+		if err := share(srv, n); err != nil {
+			srv.Shutdown()
+			return nil, fmt.Errorf("set up the embedded NATS server's readers: %w", err)
+		}
+	}
 	srv.Start()
 	s := &session{srv: srv, where: "directory " + e.opts.Dir, maxBatch: embeddedBatch, single: true}
-	if !srv.ReadyForConnections(readyWait) || log.fatal() != nil {
+	if err := e.prepare(srv, log); err != nil {
 		s.close()
-		return nil, fmt.Errorf("start the embedded NATS server in directory %s: %w", e.opts.Dir, errors.Join(log.fatal(), errNotReady))
+		return nil, fmt.Errorf("start the embedded NATS server in directory %s: %w", e.opts.Dir, err)
 	}
 	s.nc, err = natsgo.Connect("", natsgo.InProcessServer(srv), natsgo.Name("millrace"),
 		natsgo.Nkey(e.public, e.key.Sign), natsgo.MaxReconnects(-1), natsgo.ReconnectWait(50*time.Millisecond),
-		natsgo.ReconnectBufSize(-1), natsgo.ErrorHandler(logAsync(e.opts.Logger)))
+		natsgo.ReconnectBufSize(-1), natsgo.CustomInboxPrefix(ownInbox), natsgo.ErrorHandler(logAsync(e.opts.Logger)))
 	if err == nil {
 		s.js, err = jetstream.New(s.nc)
 	}
@@ -158,7 +167,17 @@ func (e *embedded) start(ctx context.Context, n names) (*session, error) {
 	return s, nil
 }
 
-var errNotReady = errors.New("it did not become ready")
+// prepare finishes what the server's own start leaves open.
+func (e *embedded) prepare(srv *server.Server, log *serverLog) error {
+	if !srv.ReadyForConnections(readyWait) || log.fatal() != nil {
+		return errors.Join(log.fatal(), errors.New("it did not become ready"))
+	}
+	if e.host == "" {
+		return nil
+	}
+	// With a second account the server enables JetStream for none by itself.
+	return srv.GlobalAccount().EnableJetStream(nil, nil)
+}
 
 // portFree asks for the port before the store is opened, so that a port in use
 // is told at once and by its name.

@@ -50,7 +50,7 @@ func (b *Broker) connectOwn(ctx context.Context, running service) (*session, err
 	}
 	options := []natsgo.Option{
 		natsgo.Name("millrace operator"), natsgo.Timeout(connectWait), natsgo.Nkey(public, key.Sign),
-		natsgo.MaxReconnects(-1), natsgo.ReconnectBufSize(-1), natsgo.ErrorHandler(logAsync(b.log)),
+		natsgo.MaxReconnects(-1), natsgo.ReconnectBufSize(-1), natsgo.CustomInboxPrefix(ownInbox), natsgo.ErrorHandler(logAsync(b.log)),
 	}
 	if b.opts.ServerTLS != nil {
 		options = append(options, natsgo.Secure(pinned(b.opts.ServerTLS)))

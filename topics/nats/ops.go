@@ -14,6 +14,10 @@ const (
 	// may come after it.
 	askWait = 3 * time.Second
 	askMore = 300 * time.Millisecond
+
+	// headerAsk marks an operating request. A reader of the listener can have
+	// the server deliver events to any subject, but none with this header.
+	headerAsk = "Millrace-Ask"
 )
 
 // Serve answers operating requests until ctx ends.
@@ -52,6 +56,9 @@ func (b *Broker) serveSession(ctx context.Context, answer func([]byte) []byte) e
 		if err != nil {
 			return err
 		}
+		if m.Header.Get(headerAsk) == "" {
+			continue
+		}
 		if err := m.Respond(answer(m.Data)); err != nil && !errors.Is(err, natsgo.ErrMsgNoReply) {
 			b.log.Warn("an operating request could not be answered", "error", err.Error())
 		}
@@ -72,7 +79,8 @@ func (b *Broker) Ask(ctx context.Context, request []byte) ([][]byte, error) {
 		return nil, fmt.Errorf("ask the running processes: %w", err)
 	}
 	defer answers.Unsubscribe()
-	if err := s.nc.PublishRequest(b.names.ops(), inbox, request); err != nil {
+	m := &natsgo.Msg{Subject: b.names.ops(), Reply: inbox, Data: request, Header: natsgo.Header{headerAsk: {"1"}}}
+	if err := s.nc.PublishMsg(m); err != nil {
 		return nil, fmt.Errorf("ask the running processes: %w", err)
 	}
 	var got [][]byte
