@@ -23,6 +23,8 @@ import (
 type Type struct {
 	// Name is the vendor's word in configuration, stream keys and event sources.
 	Name string
+	// Doc is one sentence for the reference of the configuration.
+	Doc string
 	// Streams are the names of all its streams, in the order of the flow.
 	Streams []string
 	// Settings returns a pointer to a zero value of its settings, whose fields

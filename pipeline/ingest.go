@@ -46,6 +46,8 @@ type Ingest struct {
 	cause      string
 	checkpoint *ledger.Checkpoint // as far as it is committed; nil before the first tenure
 	subscriber *connectors.Subscriber
+	requests   meter
+	events     meter
 }
 
 // New returns the ingest of one stream; it starts nothing.
@@ -193,4 +195,12 @@ func (i *Ingest) committed(c *ledger.Checkpoint) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.checkpoint = c
+}
+
+func (i *Ingest) measure(requests, events int64) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	now := time.Now()
+	i.requests.add(requests, now)
+	i.events.add(events, now)
 }

@@ -30,6 +30,8 @@ type Status struct {
 	State      string             // one of the State constants
 	Cause      string             // why, and what to do; empty when all is well
 	Checkpoint *ledger.Checkpoint // as committed; nil when not known yet
+	Requests   float64            // made a second, over about a minute
+	Events     float64            // committed a second, over about a minute
 	Rate       float64            // requests a second that its budget allows; 0: no limit
 	Paused     time.Duration      // how long the API has asked us to wait
 }
@@ -40,6 +42,8 @@ func (i *Ingest) Status() Status {
 	defer i.mu.Unlock()
 	s := Status{Stream: i.stream.Key, Connector: i.stream.Connector, State: i.state, Cause: i.cause, Checkpoint: i.checkpoint}
 	s.Rate, s.Paused = i.stream.Budget()
+	now := time.Now()
+	s.Requests, s.Events = i.requests.rate(now), i.events.rate(now)
 	if i.subscriber != nil && i.state == StateReading {
 		if h := i.subscriber.Health(); h.State != connectors.StateOK {
 			s.State, s.Cause = h.State, h.Cause

@@ -92,6 +92,7 @@ func (t *tenure) ingest(ctx context.Context, batch *connectors.Batch) error {
 		return err
 	}
 	t.uncounted.Requests += int64(batch.Requests)
+	t.measure(int64(batch.Requests), 0)
 	rest, limits := batch.Records, t.opts.Broker.Limits()
 	size := limits.Messages - 2 // the ledger entry and the checkpoint
 	for {
@@ -121,6 +122,7 @@ func (t *tenure) ingest(ctx context.Context, batch *connectors.Batch) error {
 		}
 		draft.Mark()
 		t.metrics.count(counts)
+		t.measure(0, counts.Events)
 		if rest = rest[len(part):]; last {
 			break
 		}

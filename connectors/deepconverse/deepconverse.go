@@ -30,6 +30,7 @@ var streams = []string{"conversations", "messages"}
 // Type is the connector's entry in the table of connectors.
 var Type = connectors.Type{
 	Name:     vendor,
+	Doc:      "Conversations and messages of one bot, from the DeepConverse Export API (Workato AgentX Support).",
 	Streams:  streams,
 	Settings: func() any { return new(Settings) },
 	New:      newConnector,

@@ -1,0 +1,87 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/millrace-io/millrace/config"
+	"github.com/millrace-io/millrace/connectors"
+)
+
+// CheckResult is one line of what check tells.
+type CheckResult struct {
+	What    string `json:"what"` // "connector support", "broker"
+	Kind    string `json:"kind"`
+	Account string `json:"account,omitempty"`
+	Streams string `json:"streams,omitempty"`
+	Result  string `json:"result"` // "valid", "ok" or what is wrong
+	err     error
+}
+
+// probeTimeout bounds each credential's and the broker's trial.
+const probeTimeout = 20 * time.Second
+
+// Check tells what a configuration, which is valid, leads to. With connect it
+// tries each credential and the broker; the error is the first that failed.
+func Check(ctx context.Context, file *config.File, connect bool, log *slog.Logger) ([]CheckResult, error) {
+	made, err := build(file, nil, time.Now)
+	if err != nil {
+		return nil, err
+	}
+	var results []CheckResult
+	var failed error
+	add := func(r CheckResult, try func(context.Context) error) {
+		r.Result = "valid"
+		if connect {
+			ctx, cancel := context.WithTimeout(ctx, probeTimeout)
+			defer cancel()
+			r.Result = "ok"
+			if err := try(ctx); err != nil {
+				r.Result = err.Error()
+				if failed == nil {
+					failed = fmt.Errorf("%s: %w", r.What, err)
+				}
+			}
+		}
+		results = append(results, r)
+	}
+	for _, c := range made {
+		add(CheckResult{What: "connector " + c.Name, Kind: c.Vendor, Account: c.Account, Streams: streamNames(c)}, c.Probe)
+	}
+	where := "embedded, in " + file.Broker.NATS.Dir
+	if file.Broker.NATS.URL != "" {
+		where = "external"
+	}
+	add(CheckResult{What: "broker", Kind: file.Broker.Kind, Account: where}, func(ctx context.Context) error {
+		broker, err := openBroker(ctx, file, log, true)
+		if err != nil {
+			return err
+		}
+		defer broker.Close()
+		return broker.Ready(ctx)
+	})
+	return results, failed
+}
+
+func streamNames(c *connectors.Connector) string {
+	var names []string
+	for _, s := range c.Streams {
+		names = append(names, s.Key.Stream)
+	}
+	return strings.Join(names, ", ")
+}
+
+// WriteCheck writes a table.
+func WriteCheck(w io.Writer, results []CheckResult) error {
+	t := tabwriter.NewWriter(w, 2, 8, 2, ' ', 0)
+	fmt.Fprintln(t, "WHAT\tKIND\tACCOUNT\tSTREAMS\tRESULT")
+	for _, r := range results {
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", r.What, r.Kind, r.Account, r.Streams, r.Result)
+	}
+	return t.Flush()
+}

@@ -1,0 +1,166 @@
+package app
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/millrace-io/millrace/config"
+	"github.com/millrace-io/millrace/ledger"
+	"github.com/millrace-io/millrace/pipeline"
+)
+
+// StreamStatus is how one stream stands, as status shows it.
+type StreamStatus struct {
+	Connector  string        `json:"connector,omitempty"`
+	Stream     string        `json:"stream"`
+	State      string        `json:"state"`
+	Cause      string        `json:"cause,omitempty"`
+	Cursor     time.Time     `json:"cursor,omitzero"` // everything before it is committed
+	Window     string        `json:"window,omitempty"`
+	LagSeconds float64       `json:"lag_seconds"`
+	Events     float64       `json:"events_per_second"`
+	Requests   float64       `json:"requests_per_second"`
+	Rate       float64       `json:"requests_per_second_allowed,omitempty"` // 0: no limit
+	BudgetLeft float64       `json:"requests_per_second_left,omitempty"`
+	PausedFor  float64       `json:"paused_seconds,omitempty"`
+	Counts     ledger.Counts `json:"counts"`
+	NextSweep  time.Time     `json:"next_sweep,omitzero"`
+	Owner      string        `json:"owner,omitempty"`
+	checkpoint *ledger.Checkpoint
+}
+
+// request asks a running service; answer is its answer.
+type request struct {
+	Ask string `json:"ask"`
+}
+
+type answer struct {
+	Owner   string         `json:"owner"`
+	Streams []StreamStatus `json:"streams"`
+}
+
+// answer answers operating commands.
+func (a *App) answer(data []byte) []byte {
+	var r request
+	if err := json.Unmarshal(data, &r); err != nil || r.Ask != "status" {
+		return []byte(`{"error":"this millrace does not know the request"}`)
+	}
+	out := answer{Owner: a.owner}
+	for _, i := range a.ingests {
+		out.Streams = append(out.Streams, running(i.Status(), a.opts.Now()))
+	}
+	reply, _ := json.Marshal(out)
+	return reply
+}
+
+func running(s pipeline.Status, now time.Time) StreamStatus {
+	out := StreamStatus{
+		Connector: s.Connector, Stream: s.Stream.String(), State: s.State, Cause: s.Cause,
+		Events: s.Events, Requests: s.Requests, Rate: s.Rate, PausedFor: s.Paused.Seconds(),
+	}
+	if s.Rate > 0 && s.Paused == 0 {
+		out.BudgetLeft = max(0, s.Rate-s.Requests)
+	}
+	out.fill(s.Checkpoint, now)
+	return out
+}
+
+func (s *StreamStatus) fill(c *ledger.Checkpoint, now time.Time) {
+	if c == nil {
+		return
+	}
+	s.Cursor, s.Counts, s.Owner, s.NextSweep = c.Live.At, c.Counts, c.Owner, c.Sweep.Due
+	if !c.Live.At.IsZero() {
+		s.LagSeconds = now.Sub(c.Live.At).Seconds()
+	}
+	if w := c.Live.Window; !w.To.IsZero() {
+		s.Window = w.From.Format(time.RFC3339) + "/" + w.To.Format(time.RFC3339)
+	}
+}
+
+// Status asks the service how its streams stand. Where none runs, it tells what
+// the broker holds.
+func Status(ctx context.Context, file *config.File, log *slog.Logger) ([]StreamStatus, error) {
+	broker, err := openBroker(ctx, file, log, true)
+	if err != nil {
+		return nil, err
+	}
+	defer broker.Close()
+	question, _ := json.Marshal(request{Ask: "status"})
+	replies, err := broker.Ask(ctx, question)
+	if err != nil {
+		return nil, err
+	}
+	best := map[string]StreamStatus{}
+	for _, reply := range replies {
+		var a answer
+		if err := json.Unmarshal(reply, &a); err != nil {
+			return nil, fmt.Errorf("a service answered what this version cannot read: %w", err)
+		}
+		for _, s := range a.Streams {
+			// Of several instances the one that holds the stream knows.
+			if old, ok := best[s.Stream]; !ok || old.State == pipeline.StateWaiting {
+				best[s.Stream] = s
+			}
+		}
+	}
+	stored, err := broker.Checkpoints(ctx)
+	if err != nil {
+		return nil, err
+	}
+	now := time.Now()
+	for _, c := range stored {
+		if _, ok := best[c.Key.String()]; ok {
+			continue
+		}
+		s := StreamStatus{Stream: c.Key.String(), State: pipeline.StateStopped}
+		if checkpoint, err := ledger.DecodeCheckpoint(c.Checkpoint); err != nil {
+			s.State, s.Cause = pipeline.StateFailing, err.Error()
+		} else {
+			s.fill(checkpoint, now)
+		}
+		best[s.Stream] = s
+	}
+	var all []StreamStatus
+	for _, s := range best {
+		all = append(all, s)
+	}
+	slices.SortFunc(all, func(a, b StreamStatus) int { return strings.Compare(a.Stream, b.Stream) })
+	return all, nil
+}
+
+// WriteStatus writes a table.
+func WriteStatus(w io.Writer, streams []StreamStatus) error {
+	t := tabwriter.NewWriter(w, 2, 8, 2, ' ', 0)
+	fmt.Fprintln(t, "STREAM\tSTATE\tCURSOR\tLAG\tEVENTS\tEVENTS/S\tREQUESTS/S\tBUDGET LEFT\tDUPLICATES\tDEAD LETTERS")
+	for _, s := range streams {
+		cursor, lag, left := "-", "-", "-"
+		if !s.Cursor.IsZero() {
+			cursor = s.Cursor.UTC().Format(time.RFC3339)
+			lag = time.Duration(s.LagSeconds * float64(time.Second)).Round(time.Second).String()
+		}
+		switch {
+		case s.PausedFor > 0:
+			left = "paused for " + time.Duration(s.PausedFor*float64(time.Second)).Round(time.Second).String()
+		case s.Rate > 0:
+			left = fmt.Sprintf("%.1f of %.1f/s", s.BudgetLeft, s.Rate)
+		}
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%d\t%.1f\t%.1f\t%s\t%d\t%d\n", s.Stream, s.State, cursor, lag, s.Counts.Events, s.Events, s.Requests, left, s.Counts.Duplicates, s.Counts.DeadLetters)
+	}
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	for _, s := range streams {
+		if s.Cause != "" {
+			fmt.Fprintf(w, "\n%s: %s\n", s.Stream, s.Cause)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,154 @@
+package app
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/millrace-io/millrace/config"
+	"github.com/millrace-io/millrace/events"
+	"github.com/millrace-io/millrace/topics"
+)
+
+// TailOptions choose what Tail prints, and how.
+type TailOptions struct {
+	topics.TailOptions
+	JSON bool // one JSON object a line, in CloudEvents' structured mode; else for people
+	N    int  // end after so many events; 0: go on
+}
+
+var errEnough = errors.New("enough")
+
+// Tail prints events of the configured broker as they are committed.
+func Tail(ctx context.Context, file *config.File, o TailOptions, out io.Writer, log *slog.Logger) error {
+	broker, err := openBroker(ctx, file, log, true)
+	if err != nil {
+		return err
+	}
+	defer broker.Close()
+	return tail(ctx, broker, o, out)
+}
+
+func tail(ctx context.Context, broker topics.Broker, o TailOptions, out io.Writer) error {
+	write := writePretty
+	if o.JSON {
+		write = writeJSON
+	}
+	printed := 0
+	err := broker.Tail(ctx, o.TailOptions, func(m topics.Received) error {
+		if err := write(out, &m); err != nil {
+			return err
+		}
+		if printed++; printed == o.N {
+			return errEnough
+		}
+		return nil
+	})
+	if errors.Is(err, errEnough) || ctx.Err() != nil {
+		return nil
+	}
+	return err
+}
+
+// writeJSON writes an event as CloudEvents' JSON format has it.
+func writeJSON(w io.Writer, m *topics.Received) error {
+	var line events.Members
+	for _, a := range m.Attributes {
+		line.Text(a.Name, a.Value)
+	}
+	line.Text("datacontenttype", events.ContentType)
+	data := jsontext.Value(m.Data)
+	if data.IsValid() {
+		line.JSON("data", data)
+	} else {
+		line.Text("data", string(m.Data))
+	}
+	_, err := fmt.Fprintf(w, "{%s}\n", line)
+	return err
+}
+
+const prettyWidth = 100 // characters of an event's summary
+
+// writePretty writes an event on one line.
+func writePretty(w io.Writer, m *topics.Received) error {
+	e, err := events.FromAttributes(m.Attributes)
+	if err != nil {
+		_, err = fmt.Fprintf(w, "%s  an event that cannot be read: %v\n", m.Topic, err)
+		return err
+	}
+	at := e.Time
+	if at.IsZero() {
+		at = e.Recorded
+	}
+	_, err = fmt.Fprintf(w, "%s  %-12s  %-14s  %-10s  %s\n", at.UTC().Format("2006-01-02 15:04:05"), e.Type, printable(e.Connector, 14), printable(e.Key, 10), printable(summary(e.Type, m.Data), prettyWidth))
+	return err
+}
+
+// summary is what a person wants to know of an event at a glance.
+func summary(eventType string, data []byte) string {
+	var d struct {
+		Sender, Direction, Kind, Text, Status, Locale, Reason, Detail string
+		Tags                                                          []string
+	}
+	_ = json.Unmarshal(data, &d)
+	switch eventType {
+	case events.TypeMessage:
+		who := d.Sender
+		if who == "" {
+			who = d.Direction
+		}
+		if d.Text == "" && d.Kind != "" {
+			d.Text = "[" + d.Kind + "]"
+		}
+		return who + ": " + d.Text
+	case events.TypeConversation:
+		return strings.TrimSpace(d.Status + " " + d.Locale + " " + strings.Join(d.Tags, ","))
+	case events.TypeDeadLetter:
+		return d.Reason + ": " + d.Detail
+	}
+	return string(data)
+}
+
+// printable makes a text safe for a terminal, and cuts it.
+func printable(s string, width int) string {
+	s = strings.Map(func(r rune) rune {
+		switch {
+		case r == '\n' || r == '\t' || r == '\r':
+			return ' '
+		case r == utf8.RuneError || !unicode.IsGraphic(r):
+			return -1
+		}
+		return r
+	}, s)
+	if runes := []rune(s); len(runes) > width {
+		return string(runes[:width-1]) + "…"
+	}
+	return s
+}
+
+// ParseFrom reads where tail begins: a time, a duration back, or "beginning".
+func ParseFrom(s string, now time.Time) (topics.TailOptions, error) {
+	if s == "" {
+		return topics.TailOptions{}, nil
+	}
+	if s == "beginning" {
+		return topics.TailOptions{Beginning: true}, nil
+	}
+	if d, err := time.ParseDuration(s); err == nil && d > 0 {
+		return topics.TailOptions{From: now.Add(-d)}, nil
+	}
+	t, err := time.Parse(time.RFC3339, s)
+	if err != nil {
+		return topics.TailOptions{}, &UsageError{fmt.Errorf("--from wants a time such as 2026-01-01T00:00:00Z, a duration back such as 15m, or beginning")}
+	}
+	return topics.TailOptions{From: t}, nil
+}

@@ -1,0 +1,119 @@
+// Command millrace polls the export APIs of chatbot platforms and publishes
+// every record as one event, exactly once. This package is flags, signals and
+// exit codes; package app does the work.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"github.com/millrace-io/millrace/app"
+	"github.com/millrace-io/millrace/config"
+)
+
+func main() {
+	ctx, stop := signals()
+	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	stop()
+	os.Exit(code)
+}
+
+// signals ends the context with the first SIGINT or SIGTERM, and the process,
+// at once, with the second.
+func signals() (context.Context, func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	heard := make(chan os.Signal, 2)
+	signal.Notify(heard, os.Interrupt, syscall.SIGTERM)
+	go func() {
+		<-heard
+		cancel()
+		<-heard
+		os.Exit(app.ExitOurs)
+	}()
+	return ctx, func() { signal.Stop(heard); cancel() }
+}
+
+// program is what all commands share.
+type program struct {
+	out, notes io.Writer
+	path       string // of the configuration
+	verbose    bool
+	redact     *strings.Replacer
+}
+
+// run carries out one command line and returns the exit code.
+func run(ctx context.Context, args []string, out, notes io.Writer) int {
+	p := &program{out: out, notes: notes, redact: strings.NewReplacer()}
+	root := &cobra.Command{
+		Use:           "millrace",
+		Short:         "From chatbot export APIs to Kafka or NATS topics, exactly once",
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Args:          cobra.NoArgs,
+	}
+	root.SetArgs(args)
+	root.SetOut(out)
+	root.SetErr(notes)
+	root.CompletionOptions.DisableDefaultCmd = true
+	root.PersistentFlags().BoolVarP(&p.verbose, "verbose", "v", false, "log more")
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &app.UsageError{Err: err} })
+	root.AddCommand(p.demo(), p.run(), p.check(), p.tail(), p.status(), p.topics(), p.simulate(), p.version())
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return app.ExitDone
+	}
+	if isCobraUsage(err) {
+		err = &app.UsageError{Err: fmt.Errorf("%w (millrace --help lists the commands)", err)}
+	}
+	fmt.Fprintln(notes, "millrace:", p.redact.Replace(err.Error()))
+	return app.ExitCode(err)
+}
+
+// isCobraUsage says whether cobra refused the command line: it has no type of
+// its own for that.
+func isCobraUsage(err error) bool {
+	var usage *app.UsageError
+	if errors.As(err, &usage) {
+		return false
+	}
+	for _, start := range []string{"unknown command", "accepts ", "requires ", "required flag", "invalid argument", "if any flags in the group"} {
+		if strings.HasPrefix(err.Error(), start) {
+			return true
+		}
+	}
+	return false
+}
+
+// configFlag gives a command the flag -c.
+func (p *program) configFlag(c *cobra.Command) *cobra.Command {
+	c.Flags().StringVarP(&p.path, "config", "c", "millrace.yaml", "the configuration `file`")
+	return c
+}
+
+// load reads the configuration; from then on its secrets are kept out of what
+// is printed.
+func (p *program) load() (*config.File, *slog.Logger, error) {
+	file, err := config.Load(p.path, app.Plugins(), nil)
+	if err != nil {
+		return nil, nil, err
+	}
+	p.redact = app.NewRedactor(file.Secrets())
+	return file, p.logger(), nil
+}
+
+func (p *program) logger() *slog.Logger {
+	level := slog.LevelInfo
+	if p.verbose {
+		level = slog.LevelDebug
+	}
+	return app.NewLogger(p.notes, level, p.redact)
+}

@@ -1,0 +1,77 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/millrace-io/millrace/app"
+	"github.com/millrace-io/millrace/simulator"
+	"github.com/millrace-io/millrace/topics"
+)
+
+func (p *program) simulate() *cobra.Command {
+	var o simulator.Options
+	var listen, faults string
+	c := &cobra.Command{
+		Use: "simulate", Short: "Serve the export APIs locally, with made-up or given conversations", Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) (err error) {
+			if o.Faults, err = simulator.ParseFaults(faults); err != nil {
+				return &app.UsageError{Err: err}
+			}
+			sim, err := simulator.New(o)
+			if err != nil {
+				return &app.UsageError{Err: err}
+			}
+			l, err := net.Listen("tcp", listen)
+			if err != nil {
+				return &topics.OpenError{Err: fmt.Errorf("listening on %s: %w: choose another address with --listen", listen, err)}
+			}
+			fmt.Fprintf(p.notes, "The simulated APIs are at http://%s, what they produced at http://%s/_sim/account. To read them:\n\n"+
+				"connectors:\n  demo: {type: deepconverse, base_url: \"http://%s\", api_key: %s, bot_name: %s, since: %s}\n",
+				l.Addr(), l.Addr(), l.Addr(), orDefault(o.APIKey, simulator.DefaultAPIKey), simulator.DefaultBotName,
+				time.Now().Add(-orDefault(o.Span, simulator.DefaultSpan)-time.Minute).UTC().Format(time.RFC3339))
+			server := &http.Server{Handler: sim, ReadHeaderTimeout: 5 * time.Second}
+			group, ctx := errgroup.WithContext(c.Context())
+			group.Go(func() error { return sim.Run(ctx) })
+			group.Go(func() error {
+				if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+					return fmt.Errorf("serving: %w", err)
+				}
+				return nil
+			})
+			group.Go(func() error {
+				<-ctx.Done()
+				return server.Close()
+			})
+			return group.Wait()
+		},
+	}
+	f := c.Flags()
+	f.StringVar(&listen, "listen", "127.0.0.1:8081", "the `address` to serve on")
+	f.StringVar(&o.Corpus, "corpus", "", "take what is said from a `file` of dialogues (gzipped JSON lines)")
+	f.Uint64Var(&o.Seed, "seed", 1, "what is made up depends on it, and on nothing else")
+	f.IntVar(&o.Backlog, "backlog", 1000, "messages of history")
+	f.DurationVar(&o.Span, "span", simulator.DefaultSpan, "over which the history is spread")
+	f.Float64Var(&o.Rate, "rate", 1, "messages a second that are produced")
+	f.StringVar(&faults, "fault", "", "what goes wrong, by probability: 429=0.05,500=0.05,reset=0.05,truncate=0.05,slow=0.05")
+	f.DurationVar(&o.Latency, "latency", 0, "how long each answer takes")
+	f.IntVar(&o.Limit, "limit", simulator.DefaultLimit, "requests a second for each endpoint (0: no limit)")
+	f.DurationVar(&o.CursorLife, "cursor-life", 0, "how long a cursor is accepted (0: for ever)")
+	f.StringVar(&o.ConversationsBy, "conversations-by", simulator.ByStart, "what windows of conversations filter: start or activity")
+	f.StringVar(&o.APIKey, "api-key", "", "the key to ask with (default "+simulator.DefaultAPIKey+")")
+	return c
+}
+
+func orDefault[T comparable](value, fallback T) T {
+	var zero T
+	if value == zero {
+		return fallback
+	}
+	return value
+}
