@@ -149,14 +149,16 @@ func (e *embedded) start(ctx context.Context, n names) (*session, error) {
 		}
 	}
 	srv.Start()
-	s := &session{srv: srv, where: "directory " + e.opts.Dir, maxBatch: embeddedBatch, single: true}
+	s := newSession("directory "+e.opts.Dir, embeddedBatch)
+	s.srv, s.single = srv, true
 	if err := e.prepare(srv, log); err != nil {
 		s.close()
 		return nil, fmt.Errorf("start the embedded NATS server in directory %s: %w", e.opts.Dir, err)
 	}
 	s.nc, err = natsgo.Connect("", natsgo.InProcessServer(srv), natsgo.Name("millrace"),
 		natsgo.Nkey(e.public, e.key.Sign), natsgo.MaxReconnects(-1), natsgo.ReconnectWait(50*time.Millisecond),
-		natsgo.ReconnectBufSize(-1), natsgo.CustomInboxPrefix(ownInbox), natsgo.ErrorHandler(logAsync(e.opts.Logger)))
+		natsgo.ReconnectBufSize(-1), natsgo.CustomInboxPrefix(ownInbox),
+		natsgo.DisconnectErrHandler(func(*natsgo.Conn, error) { s.cut() }), natsgo.ErrorHandler(logAsync(e.opts.Logger)))
 	if err == nil {
 		s.js, err = jetstream.New(s.nc)
 	}

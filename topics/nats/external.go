@@ -34,12 +34,8 @@ func (b *Broker) connect(ctx context.Context) (*session, error) {
 	if err != nil {
 		return nil, local(err)
 	}
-	s := &session{where: where, maxBatch: foreignBatch}
-	options, err := b.connectOptions()
-	if err != nil {
-		return nil, local(err)
-	}
-	if s.nc, err = natsgo.Connect(b.opts.URL, options...); err != nil {
+	s := newSession(where, foreignBatch)
+	if s.nc, err = natsgo.Connect(b.opts.URL, b.connectOptions(s)...); err != nil {
 		return nil, remote(b.explain(where, err))
 	}
 	if err := b.check(ctx, s); err != nil {
@@ -52,7 +48,7 @@ func (b *Broker) connect(ctx context.Context) (*session, error) {
 	return s, nil
 }
 
-func (b *Broker) connectOptions() ([]natsgo.Option, error) {
+func (b *Broker) connectOptions(s *session) []natsgo.Option {
 	name := "millrace"
 	if b.opts.Name != "" {
 		name += " " + b.opts.Name
@@ -68,6 +64,7 @@ func (b *Broker) connectOptions() ([]natsgo.Option, error) {
 			b.log.Warn("NATS connection", "error", b.opts.redact(err.Error()))
 		}),
 		natsgo.DisconnectErrHandler(func(_ *natsgo.Conn, err error) {
+			s.cut()
 			if err != nil {
 				b.log.Warn("NATS connection lost, connecting again", "error", b.opts.redact(err.Error()))
 			}
@@ -86,7 +83,7 @@ func (b *Broker) connectOptions() ([]natsgo.Option, error) {
 	if b.opts.Token != "" {
 		options = append(options, natsgo.Token(b.opts.Token))
 	}
-	return options, nil
+	return options
 }
 
 // explain says what a failed connection means, without the secrets in it.

@@ -48,14 +48,16 @@ func (b *Broker) connectOwn(ctx context.Context, running service) (*session, err
 	if err != nil {
 		return nil, err
 	}
+	s := newSession(running.Listen, embeddedBatch)
+	s.single = true
 	options := []natsgo.Option{
 		natsgo.Name("millrace operator"), natsgo.Timeout(connectWait), natsgo.Nkey(public, key.Sign),
 		natsgo.MaxReconnects(-1), natsgo.ReconnectBufSize(-1), natsgo.CustomInboxPrefix(ownInbox), natsgo.ErrorHandler(logAsync(b.log)),
+		natsgo.DisconnectErrHandler(func(*natsgo.Conn, error) { s.cut() }),
 	}
 	if b.opts.ServerTLS != nil {
 		options = append(options, natsgo.Secure(pinned(b.opts.ServerTLS)))
 	}
-	s := &session{where: running.Listen, maxBatch: embeddedBatch, single: true}
 	if s.nc, err = natsgo.Connect("nats://"+running.Listen, options...); err != nil {
 		return nil, err
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -13,6 +14,9 @@ import (
 	natsgo "github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 )
+
+// readWait is how long the answer to a read may take.
+const readWait = 5 * time.Second
 
 // session is one connection to a server whose JetStream stream was checked.
 // None of its calls needs a consumer: readers may have taken them all.
@@ -28,12 +32,57 @@ type session struct {
 	// suspect is set when the embedded server may have stored half a batch: it
 	// takes no commit until it was restarted and repaired.
 	suspect atomic.Bool
+
+	mu   sync.Mutex
+	live context.Context // ends with the present connection
+	end  context.CancelFunc
+}
+
+// errCut answers requests whose connection ended before the answer came.
+var errCut = errors.New("the connection to NATS was cut")
+
+func newSession(where string, maxBatch int) *session {
+	s := &session{where: where, maxBatch: maxBatch}
+	s.live, s.end = context.WithCancel(context.Background())
+	return s
+}
+
+// cut ends the requests that wait for an answer: it will not come.
+func (s *session) cut() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.end()
+	s.live, s.end = context.WithCancel(context.Background())
+}
+
+// waiting returns a context for one request. It ends with the connection too,
+// which the client would not tell before the request's own time is over.
+func (s *session) waiting(ctx context.Context, wait time.Duration) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	s.mu.Lock()
+	stop := context.AfterFunc(s.live, func() { cancel(errCut) })
+	s.mu.Unlock()
+	ctx, timeout := context.WithTimeout(ctx, wait)
+	return ctx, func() {
+		timeout()
+		stop()
+		cancel(nil)
+	}
+}
+
+// cause replaces a context's error by why the context ended.
+func cause(ctx context.Context, err error) error {
+	if errors.Is(err, context.Canceled) && errors.Is(context.Cause(ctx), errCut) {
+		return errCut
+	}
+	return err
 }
 
 func (s *session) close() {
 	if s.nc != nil {
 		s.nc.Close()
 	}
+	s.cut()
 	if s.srv != nil {
 		s.srv.Shutdown()
 		s.srv.WaitForShutdown()
@@ -45,11 +94,13 @@ func (s *session) maxPayload() int { return int(s.nc.MaxPayload()) }
 // last returns the last message on a subject, nil when there is none. It asks
 // the leader: a follower could answer with what was.
 func (s *session) last(ctx context.Context, subject string) (*jetstream.RawStreamMsg, error) {
+	ctx, cancel := s.waiting(ctx, readWait)
+	defer cancel()
 	m, err := s.stream.GetLastMsgForSubject(ctx, subject)
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
 		return nil, nil
 	}
-	return m, err
+	return m, cause(ctx, err)
 }
 
 // subjects lists, sorted, the subjects that match a filter and hold a message.
@@ -77,11 +128,11 @@ type ack struct {
 // request publishes a message and reads the server's acknowledgement. A refusal
 // is a [*jetstream.APIError].
 func (s *session) request(ctx context.Context, m *natsgo.Msg, wait time.Duration) (ack, error) {
-	ctx, cancel := context.WithTimeout(ctx, wait)
+	ctx, cancel := s.waiting(ctx, wait)
 	defer cancel()
 	answer, err := s.nc.RequestMsgWithContext(ctx, m)
 	if err != nil {
-		return ack{}, err
+		return ack{}, cause(ctx, err)
 	}
 	var a ack
 	if err := json.Unmarshal(answer.Data, &a); err != nil {
