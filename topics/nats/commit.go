@@ -159,6 +159,11 @@ func (s *stream) write(ctx context.Context, id string, size int64, send func(con
 			return unsent.error
 		}
 		switch fate, readErr := s.fate(ctx, id); {
+		case errors.Is(readErr, topics.ErrFull):
+			// What was torn is completed or removed when there is room; the same
+			// commit again will find out which.
+			s.known = true
+			return readErr
 		case readErr != nil:
 			return errors.Join(err, readErr)
 		case fate == fateOurs:
@@ -182,16 +187,12 @@ func (s *stream) write(ctx context.Context, id string, size int64, send func(con
 
 // try sends once.
 func (s *stream) try(ctx context.Context, size int64, send func(context.Context, *session) (uint64, error)) (uint64, error) {
-	ss, done, err := s.b.use(ctx)
-	if err != nil {
-		return 0, notSent(err)
+	ss, done, err := s.b.sound(ctx)
+	if errors.Is(err, topics.ErrFull) {
+		return 0, &rejected{err}
 	}
-	if ss.suspect.Load() {
-		done()
-		if err := s.b.restart(ctx, ss); err != nil {
-			return 0, notSent(err)
-		}
-		return 0, errRestarted
+	if err != nil {
+		return 0, err
 	}
 	defer done()
 	if s.b.embedded != nil {
@@ -205,16 +206,6 @@ func (s *stream) try(ctx context.Context, size int64, send func(context.Context,
 		s.b.log.Warn("a batch may be half-written: the embedded NATS server is restarted and repaired", "stream", s.key.String(), "error", err.Error())
 	}
 	return seq, err
-}
-
-var errRestarted = errors.New("the embedded NATS server was restarted")
-
-// notSent marks a full disk as an answer; other errors leave things unknown.
-func notSent(err error) error {
-	if errors.Is(err, topics.ErrFull) {
-		return &rejected{err}
-	}
-	return err
 }
 
 // torn says whether an error of the embedded server can mean that a part of a
@@ -247,7 +238,7 @@ func (s *stream) fate(ctx context.Context, id string) (fate, error) {
 		m, err := s.read(ctx)
 		switch {
 		case err != nil:
-			if errors.Is(err, errClosed) || time.Now().After(deadline) || !pause(ctx, attempt) {
+			if errors.Is(err, errClosed) || errors.Is(err, topics.ErrFull) || time.Now().After(deadline) || !pause(ctx, attempt) {
 				return 0, fmt.Errorf("read the checkpoint to learn what became of the commit: %w", err)
 			}
 		case m == nil && s.seq == 0, m != nil && m.Sequence == s.seq:

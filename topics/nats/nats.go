@@ -309,6 +309,21 @@ func (b *Broker) use(ctx context.Context) (s *session, done func(), err error) {
 	}
 }
 
+// sound is use for what needs the truth: a session that may hold half a batch is
+// replaced first.
+func (b *Broker) sound(ctx context.Context) (s *session, done func(), err error) {
+	for {
+		s, done, err = b.use(ctx)
+		if err != nil || !s.suspect.Load() {
+			return s, done, err
+		}
+		done()
+		if err := b.restart(ctx, s); err != nil {
+			return nil, nil, err
+		}
+	}
+}
+
 // redact takes the configured secrets out of a text that a library wrote.
 func (o *Options) redact(text string) string {
 	for _, secret := range append(urlSecrets(o.URL), o.Password, o.Token) {

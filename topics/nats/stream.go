@@ -131,7 +131,7 @@ func (s *stream) Checkpoint(ctx context.Context) ([]byte, error) {
 }
 
 func (s *stream) read(ctx context.Context) (*jetstream.RawStreamMsg, error) {
-	ss, done, err := s.b.use(ctx)
+	ss, done, err := s.b.sound(ctx)
 	if err != nil {
 		return nil, err
 	}
