@@ -107,7 +107,7 @@ type Stream interface {
 	// Commit writes all of c or nothing. An acknowledgement that did not come
 	// is resolved by reading the checkpoint. It returns nil when c is committed;
 	// ErrFenced when another owner has written; ErrFull when the broker has no
-	// room (nothing is written); a *TooLargeError when c must be cut smaller
+	// room (commit the same again, under the same ID, when it has); a *TooLargeError when c must be cut smaller
 	// (nothing is written). After any other error it is unknown whether c is
 	// committed: call Checkpoint before anything else.
 	Commit(ctx context.Context, c *Commit) error

@@ -145,10 +145,12 @@ func (s *stream) write(ctx context.Context, id string, size int64, send func(con
 	}
 	ctx, cancel := s.b.bound(ctx)
 	defer cancel()
+	s.b.pending.Add(size)
+	defer s.b.pending.Add(-size)
 	deadline := time.Now().Add(writeFor)
 	s.known = false
 	for attempt := 0; ; attempt++ {
-		seq, err := s.try(ctx, size, send)
+		seq, err := s.try(ctx, send)
 		if err == nil {
 			s.seq, s.known = seq, true
 			return nil
@@ -186,7 +188,7 @@ func (s *stream) write(ctx context.Context, id string, size int64, send func(con
 }
 
 // try sends once.
-func (s *stream) try(ctx context.Context, size int64, send func(context.Context, *session) (uint64, error)) (uint64, error) {
+func (s *stream) try(ctx context.Context, send func(context.Context, *session) (uint64, error)) (uint64, error) {
 	ss, done, err := s.b.sound(ctx)
 	if errors.Is(err, topics.ErrFull) {
 		return 0, &rejected{err}
@@ -196,7 +198,7 @@ func (s *stream) try(ctx context.Context, size int64, send func(context.Context,
 	}
 	defer done()
 	if s.b.embedded != nil {
-		if err := s.b.room(size); err != nil {
+		if err := s.b.room(s.b.pending.Load()); err != nil {
 			return 0, &rejected{err}
 		}
 	}
@@ -261,29 +263,39 @@ var largest = regexp.MustCompile(`too large: (\d+)`)
 // final turns an answer that trying again cannot change into what the contract
 // names; nil means to try again.
 func (b *Broker) final(ctx context.Context, err error) error {
+	if b.embedded == nil {
+		// To send again behind a torn batch would show its beginning twice.
+		if torn := b.foreignTear(ctx); torn != nil {
+			return torn
+		}
+	}
 	var api *jetstream.APIError
 	if !errors.As(err, &api) {
 		return nil
 	}
 	switch int(api.ErrorCode) {
 	case codeTooLarge:
-		limits := b.Limits()
-		if m := largest.FindStringSubmatch(api.Description); m != nil {
-			if n, err := strconv.Atoi(m[1]); err == nil && n > 0 {
-				limits.Messages = n
-				b.setLimits(limits)
-			}
-		}
-		return &topics.TooLargeError{Limits: limits}
+		return &topics.TooLargeError{Limits: b.learn(api.Description)}
 	case codeStoreFailed, codeStorageFull, codeInsufficient, codeAccountFull, codeMemoryFull:
-		if b.embedded != nil {
-			return nil
+		if b.embedded == nil {
+			return fmt.Errorf("%w: NATS answers %q: make room on the server or raise its limits", topics.ErrFull, api.Description)
 		}
-		return b.foreignFailure(ctx, fmt.Errorf("%w: NATS answers %q: make room on the server or raise its limits", topics.ErrFull, api.Description))
 	case codeTooLongHeader, codeTooLongMessage:
 		return fmt.Errorf("NATS refuses a message: %s", api.Description)
 	}
 	return nil
+}
+
+// learn takes the size of a batch from the server's refusal.
+func (b *Broker) learn(description string) topics.Limits {
+	limits := b.Limits()
+	if m := largest.FindStringSubmatch(description); m != nil {
+		if n, err := strconv.Atoi(m[1]); err == nil && n > 0 {
+			limits.Messages = n
+			b.setLimits(limits)
+		}
+	}
+	return limits
 }
 
 // bound ends a call's context with the broker's.

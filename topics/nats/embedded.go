@@ -111,8 +111,11 @@ func (e *embedded) options(n names) *server.Options {
 		MaxPayload:         embeddedPayload,
 		JetStreamMaxMemory: 64 << 20,
 		// Our own check of the free space rules: it refuses a batch whole.
-		JetStreamMaxStore:      1 << 60,
-		JetStreamLimits:        server.JSLimitOpts{MaxBatchSize: embeddedBatch},
+		JetStreamMaxStore: 1 << 60,
+		JetStreamLimits:   server.JSLimitOpts{MaxBatchSize: embeddedBatch},
+		// What is over these two is dropped, and with it a batch.
+		StreamMaxBufferedMsgs:  openBatches * embeddedBatch,
+		StreamMaxBufferedSize:  4 * inFlightBytes,
 		DisableJetStreamBanner: true,
 		Nkeys:                  []*server.NkeyUser{{Nkey: e.public}},
 	}
@@ -252,7 +255,12 @@ func (l *serverLog) Fatalf(format string, v ...any) {
 	l.err = errors.Join(l.err, fmt.Errorf(format, v...))
 }
 func (l *serverLog) Errorf(format string, v ...any) {
-	l.log.Error("embedded NATS server", "message", fmt.Sprintf(format, v...))
+	text := fmt.Sprintf(format, v...)
+	level := slog.LevelError
+	if strings.Contains(text, " Violation - ") {
+		level = slog.LevelDebug // a reader was refused; it must not fill our log
+	}
+	l.log.Log(context.Background(), level, "embedded NATS server", "message", text)
 }
 func (l *serverLog) Warnf(format string, v ...any) {
 	if strings.HasPrefix(format, "Plaintext passwords") {

@@ -122,6 +122,8 @@ func (b *Broker) check(ctx context.Context, s *session) (err error) {
 	return b.checkTorn(ctx, s)
 }
 
+var errTorn = errors.New("ends in a half-written batch")
+
 // checkTorn refuses a single server whose last batch is half-written: only its
 // operator can say whether deleting messages there is right.
 func (b *Broker) checkTorn(ctx context.Context, s *session) error {
@@ -133,23 +135,23 @@ func (b *Broker) checkTorn(ctx context.Context, s *session) error {
 		return fmt.Errorf("look for a half-written batch on NATS at %s: %w", s.where, err)
 	}
 	if t != nil {
-		return fmt.Errorf("the JetStream stream %s on NATS at %s ends in a half-written batch (messages %d to %d), as a full disk or a power loss leaves it: stop its writers, make room, delete these messages (nats stream rmm), start again", b.names.stream(), s.where, t.first, t.last)
+		return fmt.Errorf("the JetStream stream %s on NATS at %s %w (messages %d to %d), as a full disk or a power loss leaves it: stop its writers, make room, delete these messages (nats stream rmm), start again", b.names.stream(), s.where, errTorn, t.first, t.last)
 	}
 	return nil
 }
 
-// foreignFailure is what a foreign server's store error means: full, unless it
-// tore the batch.
-func (b *Broker) foreignFailure(ctx context.Context, full error) error {
+// foreignTear returns an error when the last batch on a foreign server is known
+// to be torn.
+func (b *Broker) foreignTear(ctx context.Context) error {
 	s, done, err := b.use(ctx)
 	if err != nil {
-		return errors.Join(full, err)
+		return nil
 	}
 	defer done()
-	if err := b.checkTorn(ctx, s); err != nil {
-		return err
+	if err := b.checkTorn(ctx, s); errors.Is(err, errTorn) {
+		return remote(err)
 	}
-	return full
+	return nil
 }
 
 var versionPattern = regexp.MustCompile(`^v?(\d+)\.(\d+)`)

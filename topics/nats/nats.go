@@ -17,6 +17,7 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/semaphore"
@@ -96,7 +97,6 @@ type Broker struct {
 
 	ctx    context.Context // ends at Close
 	cancel context.CancelFunc
-	wg     sync.WaitGroup // goroutines of the broker
 	once   sync.Once
 	closed error
 
@@ -109,12 +109,14 @@ type Broker struct {
 
 	batches  chan struct{} // one token for each open batch
 	inFlight *semaphore.Weighted
+	pending  atomic.Int64 // bytes of all commits under way
 
 	limitsMu sync.Mutex
 	limits   topics.Limits
 
-	heldMu sync.Mutex
-	held   map[events.StreamKey]*stream
+	heldMu  sync.Mutex
+	held    map[events.StreamKey]*stream
+	closing bool
 }
 
 var _ topics.Broker = (*Broker)(nil)
@@ -262,16 +264,18 @@ func (b *Broker) Checkpoints(ctx context.Context) ([]topics.Stored, error) {
 func (b *Broker) Close() error {
 	b.once.Do(func() {
 		b.heldMu.Lock()
+		b.closing = true
 		var held []*stream
 		for _, s := range b.held {
-			held = append(held, s)
+			if s.settled {
+				held = append(held, s)
+			}
 		}
 		b.heldMu.Unlock()
 		for _, s := range held {
 			s.Release()
 		}
 		b.cancel()
-		b.wg.Wait()
 		b.mu.Lock()
 		defer b.mu.Unlock()
 		if b.session != nil {

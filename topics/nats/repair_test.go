@@ -1,6 +1,7 @@
 package nats
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -10,6 +11,7 @@ import (
 	natsgo "github.com/nats-io/nats.go"
 
 	"github.com/millrace-io/millrace/events"
+	"github.com/millrace-io/millrace/topics"
 )
 
 var otherKey = events.StreamKey{Vendor: "netcore", Account: "7", Stream: "users"}
@@ -130,4 +132,41 @@ func TestWholeBatchIsNotRepaired(t *testing.T) {
 	if got := published(t, b); len(got) != 60 {
 		t.Errorf("after a restart the topics hold %v", got)
 	}
+}
+
+// TestTailAndServeGoOnAfterARestart replaces the server under a running reader.
+func TestTailAndServeGoOnAfterARestart(t *testing.T) {
+	b := open(t, Options{Listen: "127.0.0.1:0"})
+	addr := b.Addr()
+	serving(t, b, func([]byte) []byte { return []byte("here") })
+	s := acquire(t, b, testKey)
+	commit(t, s, batch("1", 0, 10))
+	enough := errors.New("enough")
+	var got []string
+	ended, ready := make(chan error, 1), make(chan struct{})
+	go func() {
+		ended <- b.Tail(t.Context(), topics.TailOptions{Beginning: true, Ready: func() { close(ready) }}, func(r topics.Received) error {
+			if got = append(got, string(r.Data)); len(got) == 30 {
+				return enough
+			}
+			return nil
+		})
+	}()
+	<-ready
+	for i, id := range []string{"2", "3"} {
+		if err := b.restart(t.Context(), b.session); err != nil {
+			t.Fatal(err)
+		}
+		commit(t, s, batch(id, 10*(i+1), 10))
+	}
+	if err := <-ended; !errors.Is(err, enough) || !slices.Equal(got, numbered(0, 30)) {
+		t.Errorf("ended with %v, read %v", err, got)
+	}
+	if b.Addr() != addr {
+		t.Errorf("the listener moved from %s to %s", addr, b.Addr())
+	}
+	eventually(t, "requests are answered again", func() bool {
+		answers, err := b.Ask(t.Context(), nil)
+		return err == nil && len(answers) == 1
+	})
 }

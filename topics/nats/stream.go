@@ -33,6 +33,7 @@ type stream struct {
 	lease    *lease        // nil on the embedded server, where the directory is locked
 	lost     chan struct{} // closed when the lease is lost
 	released chan struct{} // closed by Release
+	settled  bool          // Acquire has returned it; guarded by the broker's heldMu
 	once     sync.Once
 }
 
@@ -64,14 +65,27 @@ func (b *Broker) Acquire(ctx context.Context, key events.StreamKey, owner string
 		}
 		s.lease = l
 	}
+	if !b.settle(s) {
+		s.Release()
+		return nil, errClosed
+	}
 	return s, nil
+}
+
+// settle hands the stream over to its caller, and to Close, which releases what
+// is still held; false when Close has come before.
+func (b *Broker) settle(s *stream) bool {
+	b.heldMu.Lock()
+	defer b.heldMu.Unlock()
+	s.settled = !b.closing
+	return s.settled
 }
 
 // hold takes the stream among those of this process.
 func (b *Broker) hold(ctx context.Context, s *stream, wait func(string)) error {
 	for {
 		b.heldMu.Lock()
-		if b.ctx.Err() != nil {
+		if b.closing {
 			b.heldMu.Unlock()
 			return errClosed
 		}

@@ -18,11 +18,10 @@ func TestSuiteEmbedded(t *testing.T) {
 }
 
 func TestSuiteServer(t *testing.T) {
-	topictest.Run(t, topictest.Harness{New: func(t *testing.T) topictest.Backend {
+	topictest.Run(t, topictest.Harness{Shared: true, Cut: true, New: func(t *testing.T) topictest.Backend {
 		server := startServer(t, "nats-server", "")
 		options := Options{leaseTTL: 2 * time.Second, ackWait: 2 * time.Second}
 		return topictest.Backend{
-			Shared: true,
 			Open: func(t *testing.T) topics.Broker {
 				opts := options
 				opts.URL = server.url()

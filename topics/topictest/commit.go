@@ -58,12 +58,16 @@ func testResume(t *testing.T, be Backend) {
 // testFencing lets a stale owner commit: whatever it sends is refused whole.
 func testFencing(t *testing.T, be Backend) {
 	b := be.Open(t)
+	fencing(t, b, b)
+}
+
+func testFencingBetweenBrokers(t *testing.T, be Backend) {
+	fencing(t, be.Open(t), be.Open(t))
+}
+
+func fencing(t *testing.T, b, other topics.Broker) {
 	stale := begin(t, b, key, "stale")
 	commit(t, stale, batch("1", 0, 5))
-	other := b
-	if be.Shared {
-		other = be.Open(t)
-	}
 	stale.Release()
 	fresh := begin(t, other, key, "fresh")
 	commit(t, fresh, batch("2", 5, 5))

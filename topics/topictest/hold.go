@@ -75,9 +75,6 @@ func testHeld(t *testing.T, be Backend) {
 
 // testLease hands a stream over between two brokers.
 func testLease(t *testing.T, be Backend) {
-	if !be.Shared {
-		t.Skip("one broker at a time")
-	}
 	a, b := be.Open(t), be.Open(t)
 	first := begin(t, a, key, "first")
 	commit(t, first, batch("1", 0, 3))
@@ -100,9 +97,6 @@ func testLease(t *testing.T, be Backend) {
 // testLeaseOfTheDead lets the first owner vanish: it notices, and another takes
 // over.
 func testLeaseOfTheDead(t *testing.T, be Backend) {
-	if be.OpenCut == nil || !be.Shared {
-		t.Skip("there is no connection to cut")
-	}
 	a, cutter := be.OpenCut(t)
 	b := be.Open(t)
 	first := begin(t, a, key, "first")
@@ -131,9 +125,6 @@ func testCutAfter(t *testing.T, be Backend) {
 }
 
 func cutting(t *testing.T, be Backend, cut func(Cutter)) {
-	if be.OpenCut == nil {
-		t.Skip("there is no connection to cut")
-	}
 	b, cutter := be.OpenCut(t)
 	s := begin(t, b, key, "a")
 	commit(t, s, batch("0", 0, 100))

@@ -109,16 +109,20 @@ func testTailError(t *testing.T, be Backend) {
 }
 
 func testOperating(t *testing.T, be Backend) {
-	b := be.Open(t)
+	operating(t, be.Open(t))
+}
+
+func testOperatingBetweenBrokers(t *testing.T, be Backend) {
+	operating(t, be.Open(t), be.Open(t))
+}
+
+func operating(t *testing.T, servers ...topics.Broker) {
+	b := servers[0]
 	if answers, err := b.Ask(t.Context(), []byte("anybody?")); err != nil || len(answers) != 0 {
 		t.Errorf("nobody serves: %q, %v", answers, err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 2)
-	servers := []topics.Broker{b}
-	if be.Shared {
-		servers = append(servers, be.Open(t))
-	}
 	for i, server := range servers {
 		go func() {
 			ended <- server.Serve(ctx, func(request []byte) []byte { return fmt.Appendf(nil, "%d heard %s", i, request) })
