@@ -3,13 +3,12 @@ package connectors
 import (
 	"bytes"
 	"cmp"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"slices"
 	"strings"
-
-	"github.com/go-json-experiment/json/jsontext"
 )
 
 // What an answer can be wrong with, as a whole: a failed request, never a dead
@@ -18,7 +17,12 @@ var (
 	errCut       = errors.New("the answer ends too early")
 	errNoList    = errors.New("the answer has no list where the list belongs")
 	errStructure = errors.New("the answer's brackets do not match")
+	errTwice     = errors.New("the answer has the list twice")
+	errTrailing  = errors.New("something follows the answer's last bracket")
 )
+
+// maxMembers is how much is kept of what stands beside the list, in bytes.
+const maxMembers = 4 * MaxCursor
 
 // TooLongError says that one record is longer than the connector may hold.
 type TooLongError struct{ Max int }
@@ -40,7 +44,9 @@ type Array struct {
 	pos     int // buf[pos:] is not consumed
 	readErr error
 	members map[string][]byte
-	open    int // objects of the path that are open
+	kept    int  // bytes of members
+	dropped bool // there were members that are not kept
+	open    int  // objects of the path that are open
 	state   int
 	err     error
 	stack   []byte
@@ -75,8 +81,15 @@ func (a *Array) Next() ([]byte, error) {
 
 // Member returns the text of a member beside the array, nil when there was none.
 // Deeper paths are joined by dots: "paging.next" for {"paging":{"items":[],"next":2}}.
-// Ask after Next returned io.EOF.
-func (a *Array) Member(name string) []byte { return a.members[name] }
+// Ask after Next returned io.EOF. It is an error when the member may have been
+// too long to be kept: a cursor that is cut or missing would lose pages.
+func (a *Array) Member(name string) ([]byte, error) {
+	value, ok := a.members[name]
+	if !ok && a.dropped {
+		return nil, fmt.Errorf("the answer has no %s of at most %d bytes, and much beside the list that is too long to be kept", name, MaxCursor)
+	}
+	return value, nil
+}
 
 func (a *Array) next() ([]byte, error) {
 	if a.state == beforeArray {
@@ -103,7 +116,7 @@ func (a *Array) next() ([]byte, error) {
 		return nil, a.leave()
 	}
 	a.state = nextElement
-	return a.value()
+	return a.value(']')
 }
 
 // enter goes down the path to the array's first bracket. A null in its place is
@@ -123,9 +136,10 @@ func (a *Array) enter() (bool, error) {
 				a.pos++
 				return true, nil
 			case c == 'n':
-				if value, err := a.value(); err != nil || string(value) != "null" {
-					return false, cmp.Or(err, errNoList)
+				if err := a.null(); err != nil {
+					return false, err
 				}
+				a.state = nextElement
 				return false, a.leave()
 			}
 			return false, errNoList
@@ -166,13 +180,13 @@ func (a *Array) leave() error {
 		if found, err := a.siblings(); err != nil {
 			return err
 		} else if found {
-			return errors.New("the answer has the list twice")
+			return errTwice
 		}
 	}
 	_, err := a.peek()
 	switch {
 	case err == nil:
-		return errors.New("something follows the answer's last bracket")
+		return errTrailing
 	case a.readErr == io.EOF: // not the io.ErrUnexpectedEOF of a cut body
 		return io.EOF
 	}
@@ -183,16 +197,17 @@ func (a *Array) leave() error {
 // stops in front of the path's next value (true) or behind the object (false).
 func (a *Array) siblings() (bool, error) {
 	level := a.open - 1
-	for first := true; ; first = false {
+	for first := a.state == beforeArray; ; first = false {
 		c, err := a.peek()
-		if err != nil {
+		switch {
+		case err != nil:
 			return false, err
-		}
-		if c == '}' {
+		case c == '}':
 			a.pos++
 			return false, nil
-		}
-		if c == ',' && (!first || a.state != beforeArray) {
+		case !first && c != ',':
+			return false, errStructure
+		case !first:
 			a.pos++
 		}
 		name, err := a.key()
@@ -205,15 +220,23 @@ func (a *Array) siblings() (bool, error) {
 		if _, err := a.peek(); err != nil {
 			return false, err
 		}
-		value, err := a.value()
+		value, err := a.value('}')
 		if err != nil {
 			return false, err
 		}
-		if len(value) <= MaxCursor {
-			full := strings.Join(append(slices.Clone(a.path[:level]), name), ".")
-			a.members[full] = bytes.Clone(value)
-		}
+		a.keep(strings.Join(append(slices.Clone(a.path[:level]), name), "."), value)
 	}
+}
+
+// keep remembers a member, within bounds: an answer may have any number of them.
+func (a *Array) keep(name string, value []byte) {
+	delete(a.members, name) // the last of equal names counts
+	if size := len(name) + len(value); len(value) <= MaxCursor && a.kept+size <= maxMembers {
+		a.kept += size
+		a.members[name] = bytes.Clone(value)
+		return
+	}
+	a.dropped = true
 }
 
 // key reads a member's name and the colon behind it.
@@ -225,56 +248,65 @@ func (a *Array) key() (string, error) {
 	if c != '"' {
 		return "", errStructure
 	}
-	for {
-		end, whole := skipString(a.buf, a.pos)
+	for at := 1; ; {
+		end, whole := stringEnd(a.buf, a.pos+at)
 		if !whole {
+			if len(a.buf)-a.pos > a.max {
+				return "", &TooLongError{a.max}
+			}
+			at = end - a.pos
 			if err := a.fill(); err != nil {
 				return "", err
 			}
 			continue
 		}
-		name, err := jsontext.AppendUnquote(nil, a.take(end))
-		if err != nil {
+		var name string
+		if json.Unmarshal(a.take(end), &name) != nil {
 			return "", errStructure
 		}
 		if c, err := a.peek(); err != nil || c != ':' {
 			return "", cmp.Or(err, errStructure)
 		}
 		a.pos++
-		return string(name), nil
+		return name, nil
 	}
 }
 
-// value reads one value, or what stands in its place, up to the comma or bracket
-// that ends it, which it leaves.
-func (a *Array) value() ([]byte, error) {
+// value reads one value, or what stands in its place, up to the comma or the
+// closing bracket of what holds it, which it leaves.
+func (a *Array) value(closing byte) ([]byte, error) {
 	a.stack = a.stack[:0]
+	inString := false
 	for done := 0; ; { // buf[pos:pos+done] is scanned
 		i := a.pos + done
-	scan:
 		for i < len(a.buf) {
+			if inString {
+				var whole bool
+				if i, whole = stringEnd(a.buf, i); !whole {
+					break
+				}
+				inString = false
+				continue
+			}
 			switch c := a.buf[i]; c {
 			case '"':
-				end, whole := skipString(a.buf, i)
-				if !whole {
-					break scan // scanned again when there is more of it
-				}
-				i = end
-				continue
+				inString = true
 			case '{', '[':
 				a.stack = append(a.stack, c+2) // the bracket that closes it
-			case '}', ']':
+			case '}', ']', ',':
 				if len(a.stack) == 0 {
-					return trimRight(a.take(i)), nil
+					if c != ',' && c != closing {
+						return nil, errStructure
+					}
+					return a.element(i)
+				}
+				if c == ',' {
+					break
 				}
 				if a.stack[len(a.stack)-1] != c {
 					return nil, errStructure
 				}
 				a.stack = a.stack[:len(a.stack)-1]
-			case ',':
-				if len(a.stack) == 0 {
-					return trimRight(a.take(i)), nil
-				}
 			}
 			i++
 		}
@@ -286,6 +318,29 @@ func (a *Array) value() ([]byte, error) {
 			return nil, err
 		}
 	}
+}
+
+// element consumes a value that ends at end.
+func (a *Array) element(end int) ([]byte, error) {
+	value := bytes.TrimRight(a.take(end), " \t\r\n")
+	if len(value) > a.max {
+		return nil, &TooLongError{a.max}
+	}
+	return value, nil
+}
+
+// null reads the word.
+func (a *Array) null() error {
+	const word = "null"
+	for len(a.buf)-a.pos < len(word) {
+		if err := a.fill(); err != nil {
+			return err
+		}
+	}
+	if string(a.take(a.pos+len(word))) != word {
+		return errNoList
+	}
+	return nil
 }
 
 // take consumes up to end.
@@ -340,23 +395,25 @@ func cutOr(err error) error {
 	return err
 }
 
-// skipString returns the position behind the string that begins at i, and
-// whether its end is there.
-func skipString(text []byte, i int) (int, bool) {
-	for i++; ; {
-		n := bytes.IndexByte(text[i:], '"')
-		if n < 0 {
-			return 0, false
+// stringEnd looks for the end of a string from i on, inside of it. It returns
+// the position behind the closing quote, or, when that is not there yet, where to
+// look on.
+func stringEnd(text []byte, i int) (int, bool) {
+	for {
+		quote := bytes.IndexByte(text[i:], '"')
+		whole := quote >= 0
+		if quote += i; !whole {
+			quote = len(text)
 		}
-		escape := bytes.IndexByte(text[i:i+n], '\\')
-		if escape < 0 {
-			return i + n + 1, true
-		}
-		i += escape + 2
-		if i > len(text) {
-			return 0, false
+		for i <= quote {
+			escape := bytes.IndexByte(text[i:quote], '\\')
+			if escape < 0 {
+				return min(quote+1, len(text)), whole
+			}
+			if i += escape; i+2 > len(text) {
+				return i, false
+			}
+			i += 2
 		}
 	}
 }
-
-func trimRight(text []byte) []byte { return bytes.TrimRight(text, " \t\r\n") }

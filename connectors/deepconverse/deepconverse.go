@@ -164,7 +164,10 @@ func expired(err error, r connectors.Request) error {
 
 // nextCursor reads the cursor beside the list; null, "" and none are the end.
 func nextCursor(a *connectors.Array) (json.RawMessage, error) {
-	cursor := a.Member("cursor")
+	cursor, err := a.Member("cursor")
+	if err != nil {
+		return nil, &connectors.Error{Kind: connectors.Fail, Op: "reading the cursor", Err: err}
+	}
 	switch string(cursor) {
 	case "", "null", `""`:
 		return nil, nil
