@@ -15,7 +15,7 @@ import (
 const (
 	maxRedirects = 5
 	maxBody      = 16 << 30         // bytes of one answer, unpacked
-	maxAnswer    = 30 * time.Minute // from the request to the answer's last byte
+	maxAnswer    = 30 * time.Minute // waiting for one answer's bytes, all in all
 	maxErrorBody = 4 << 10          // read of a refusal, so that its connection can be used again
 )
 
@@ -32,7 +32,6 @@ type Client struct {
 	// behind is how far the API's clock is behind ours, in nanoseconds; 0 until
 	// an answer told, and where the API's clock is ahead.
 	behind atomic.Int64
-	dated  atomic.Bool
 }
 
 // Credential is what a connector proves itself with.
@@ -57,15 +56,19 @@ func NewClient(o Options, credential Credential, env Env) (*Client, error) {
 	}
 	c.http.CheckRedirect = func(next *http.Request, made []*http.Request) error {
 		if next.URL.Host != made[0].URL.Host || next.URL.Scheme != made[0].URL.Scheme {
-			return fmt.Errorf("the API redirects to another host (%s), which is refused; check base_url", next.URL.Host)
+			return redirectError(fmt.Sprintf("the API redirects to another place (%s://%s), which is refused; check base_url", next.URL.Scheme, next.URL.Host))
 		}
 		if len(made) > maxRedirects {
-			return fmt.Errorf("the API redirects more than %d times", maxRedirects)
+			return redirectError(fmt.Sprintf("the API redirects more than %d times; check base_url", maxRedirects))
 		}
 		return nil
 	}
 	return c, nil
 }
+
+type redirectError string
+
+func (e redirectError) Error() string { return string(e) }
 
 // NewTransport returns what connectors make their requests with.
 func NewTransport() *http.Transport {
@@ -95,7 +98,11 @@ type Answer struct {
 
 // Close ends the answer, and breaks the connection where it was not read to its
 // end. It may be called more than once.
-func (a *Answer) Close() { a.close() }
+func (a *Answer) Close() {
+	if a.close != nil {
+		a.close()
+	}
+}
 
 // Get asks for base_url + path?query. Op says what for, in the gerund. It waits
 // for the endpoint's rate budget. A status other than 200 is an *Error.
@@ -111,12 +118,10 @@ func (c *Client) Get(ctx context.Context, op, path string, query url.Values) (*A
 	target := *c.base
 	target.Path = strings.TrimSuffix(target.Path, "/") + path
 	target.RawQuery = query.Encode()
-	ctx, cancel := context.WithTimeoutCause(ctx, maxAnswer, errors.New("the answer took longer than "+maxAnswer.String()))
 	watch := newWatchdog(ctx, c.idle)
-	end := func() { watch.stop(); cancel() }
 	req, err := http.NewRequestWithContext(watch.ctx, http.MethodGet, target.String(), nil)
 	if err != nil {
-		end()
+		watch.stop()
 		return nil, &Error{Kind: Fail, Op: op, Err: errors.New("base_url does not make a valid address")}
 	}
 	c.credential.Authorize(req)
@@ -127,23 +132,25 @@ func (c *Client) Get(ctx context.Context, op, path string, query url.Values) (*A
 	res, err := c.http.Do(req)
 	watch.pause()
 	if err != nil {
-		end()
+		watch.stop()
 		return nil, requestError(op, watch.cause(err))
 	}
 	c.learnClock(res.Header)
+	budget.Pause(rateLimited(res.Header, c.now()))
+	body := io.LimitReader(&watchedBody{res.Body, watch}, maxBody)
 	if res.StatusCode != http.StatusOK {
-		_, _ = io.CopyN(io.Discard, res.Body, maxErrorBody)
+		_, _ = io.CopyN(io.Discard, body, maxErrorBody)
 		_ = res.Body.Close()
-		end()
+		watch.stop()
 		refused := statusError(op, res, c.now())
-		if refused.After > 0 {
-			budget.Pause(refused.After)
-		}
+		budget.Pause(refused.After)
 		return nil, refused
 	}
-	body := io.LimitReader(&watchedBody{res.Body, watch}, maxBody)
-	return &Answer{Reader: body, Header: res.Header, Began: began, close: func() { _ = res.Body.Close(); end() }}, nil
+	return &Answer{Reader: body, Header: res.Header, Began: began, close: func() { _ = res.Body.Close(); watch.stop() }}, nil
 }
+
+// forgetClock lets our clock count until the next answer tells of the API's.
+func (c *Client) forgetClock() { c.behind.Store(0) }
 
 // learnClock compares the API's Date header with our clock.
 func (c *Client) learnClock(h http.Header) {
@@ -154,7 +161,6 @@ func (c *Client) learnClock(h http.Header) {
 	// The header has whole seconds: it may be a second older than it looks.
 	behind := c.now().Sub(date.Add(time.Second))
 	c.behind.Store(int64(max(0, behind)))
-	c.dated.Store(true)
 }
 
 // requestError classifies what made a request fail before there was an answer.
@@ -165,7 +171,7 @@ func requestError(op string, err error) *Error {
 		err = at.Err
 	}
 	kind := Retry
-	if strings.Contains(err.Error(), "redirects") {
+	if refused := redirectError(""); errors.As(err, &refused) {
 		kind = Fail
 	}
 	return &Error{Kind: kind, Op: op, Err: err}
@@ -173,27 +179,44 @@ func requestError(op string, err error) *Error {
 
 type metricsKey struct{}
 
-// watchdog ends a request that has been waited for too long without a byte.
+// watchdog ends a request whose bytes are waited for too long: one of them, or
+// all together. While nobody waits it sleeps: a slow reader is not a slow API.
 type watchdog struct {
 	ctx    context.Context
 	cancel context.CancelCauseFunc
 	timer  *time.Timer
 	idle   time.Duration
+	since  time.Time
+	waited time.Duration
 }
 
 func newWatchdog(ctx context.Context, idle time.Duration) *watchdog {
 	w := &watchdog{idle: idle}
 	w.ctx, w.cancel = context.WithCancelCause(ctx)
-	w.timer = time.AfterFunc(time.Hour, func() {
-		w.cancel(fmt.Errorf("the API sent nothing for %s (timeout)", idle))
-	})
-	w.timer.Stop()
 	return w
 }
 
-func (w *watchdog) start() { w.timer.Reset(w.idle) }
-func (w *watchdog) pause() { w.timer.Stop() }
-func (w *watchdog) stop()  { w.timer.Stop(); w.cancel(nil) }
+// start is called before, pause after each wait, by one goroutine.
+func (w *watchdog) start() {
+	w.since = time.Now()
+	wait := min(w.idle, maxAnswer-w.waited)
+	if w.timer == nil {
+		w.timer = time.AfterFunc(wait, w.bite)
+		return
+	}
+	w.timer.Reset(wait)
+}
+
+func (w *watchdog) pause() {
+	w.timer.Stop()
+	w.waited += time.Since(w.since)
+}
+
+func (w *watchdog) stop() { w.timer.Stop(); w.cancel(nil) }
+
+func (w *watchdog) bite() {
+	w.cancel(fmt.Errorf("the API sent nothing for %s (timeout), or took longer than %s for one answer", w.idle, maxAnswer))
+}
 
 // cause names the reason where the watchdog, not the network, ended the request.
 func (w *watchdog) cause(err error) error {

@@ -78,6 +78,9 @@ func (i *Ingest) Run(ctx context.Context) error {
 	for {
 		began := i.opts.Now()
 		err := i.tenure(ctx)
+		if i.opts.Now().Sub(began) > time.Minute { // it worked in between
+			wait, failing = brokerRetry, time.Time{}
+		}
 		var newer *ledger.NewerError
 		switch {
 		case ctx.Err() != nil:
@@ -95,9 +98,6 @@ func (i *Ingest) Run(ctx context.Context) error {
 		default:
 			i.log.Error("the stream begins again from its checkpoint", "cause", err)
 			i.set(StateFailing, err.Error())
-		}
-		if i.opts.Now().Sub(began) > time.Minute {
-			wait = brokerRetry
 		}
 		timer := time.NewTimer(wait/2 + rand.N(wait/2))
 		select {

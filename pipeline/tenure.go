@@ -107,10 +107,11 @@ func (t *tenure) ingest(ctx context.Context, batch *connectors.Batch) error {
 		counts.DeadLetters += dead
 		counts.Events -= dead
 		last := len(part) == len(rest)
+		progress := t.ahead
 		if last && batch.EndsPage {
-			t.ahead = batch.Progress
+			progress = batch.Progress
 		}
-		err = t.commit(ctx, batch, draft, messages, counts)
+		err = t.commit(ctx, batch, draft, messages, counts, progress)
 		var tooLarge *topics.TooLargeError
 		if errors.As(err, &tooLarge) && (len(part) > 1 || tooLarge.Limits != limits) {
 			limits = tooLarge.Limits
@@ -134,18 +135,18 @@ func (t *tenure) ingest(ctx context.Context, batch *connectors.Batch) error {
 
 // commit writes what is new with the state that goes with it. Without anything
 // new the state may wait a while.
-func (t *tenure) commit(ctx context.Context, batch *connectors.Batch, draft *ledger.Draft, messages []topics.Message, counts ledger.Counts) error {
+func (t *tenure) commit(ctx context.Context, batch *connectors.Batch, draft *ledger.Draft, messages []topics.Message, counts ledger.Counts, progress connectors.Progress) error {
 	seen := t.uncounted
 	seen.Add(counts)
 	entry := draft.Entry()
 	if len(messages) == 0 && len(entry.IDs) == 0 && len(entry.Versions) == 0 {
-		t.uncounted = seen
+		t.uncounted, t.ahead = seen, progress
 		if t.opts.Now().Sub(t.lastCommit) < emptyAdvance {
 			return nil
 		}
 		return t.advance(ctx)
 	}
-	next := t.next(seen)
+	next := t.next(seen, progress)
 	entry.Window = ledger.Range(batch.Window)
 	entry.Commit, entry.Lane, entry.Counts = next.Commits, string(batch.Lane), counts
 	stored, err := entry.Encode()
@@ -160,12 +161,16 @@ func (t *tenure) commit(ctx context.Context, batch *connectors.Batch, draft *led
 		ID: next.Commit, Messages: messages, Checkpoint: checkpoint,
 		Entry: &topics.Entry{Name: entry.Name(), Data: stored},
 	}
-	return t.write(ctx, next, func(ctx context.Context) error { return t.held.Commit(ctx, commit) })
+	if err := t.write(ctx, next, func(ctx context.Context) error { return t.held.Commit(ctx, commit) }); err != nil {
+		return err
+	}
+	t.ahead = progress
+	return nil
 }
 
 // advance writes the checkpoint alone.
 func (t *tenure) advance(ctx context.Context) error {
-	next := t.next(t.uncounted)
+	next := t.next(t.uncounted, t.ahead)
 	checkpoint, err := next.Encode()
 	if err != nil {
 		return err
@@ -205,16 +210,16 @@ func (t *tenure) write(ctx context.Context, next *ledger.Checkpoint, write func(
 }
 
 // next is the checkpoint that follows the committed one.
-func (t *tenure) next(seen ledger.Counts) *ledger.Checkpoint {
+func (t *tenure) next(seen ledger.Counts, progress connectors.Progress) *ledger.Checkpoint {
 	c := *t.checkpoint
 	c.Owner = t.opts.Owner
 	c.Commits++
 	c.Commit = t.opts.Owner + "-" + strconv.FormatUint(c.Commits, 10)
 	c.Counts.Add(seen)
 	if from := c.Live.At; !from.IsZero() {
-		c.Cover(ledger.Range{From: from, To: t.ahead.Live.At})
+		c.Cover(ledger.Range{From: from, To: progress.Live.At})
 	}
-	setProgress(&c, t.ahead)
+	setProgress(&c, progress)
 	if cutoff := t.cutoff(&c); cutoff.After(c.Forgotten) && len(t.book.Before(cutoff)) > 0 {
 		c.Forgotten = cutoff
 	}

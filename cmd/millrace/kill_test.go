@@ -219,7 +219,7 @@ func TestBrokerAndInstancesKilled(t *testing.T) {
 		<-moment(0)
 		server.start()
 	}
-	awaitServer(t, server)
+	awaitServer(t, server.addr)
 	awake(0)
 	awake(1)
 	w.Pause()
@@ -235,10 +235,10 @@ func TestBrokerAndInstancesKilled(t *testing.T) {
 	t.Logf("%d kills of the broker, %d events", *kills, len(all))
 }
 
-func awaitServer(t *testing.T, s *natsServer) {
+func awaitServer(t *testing.T, addr string) {
 	t.Helper()
 	connected := make(chan struct{})
-	nc, err := natsgo.Connect(s.url(), natsgo.RetryOnFailedConnect(true), natsgo.MaxReconnects(-1), natsgo.ReconnectWait(20*time.Millisecond),
+	nc, err := natsgo.Connect("nats://"+addr, natsgo.RetryOnFailedConnect(true), natsgo.MaxReconnects(-1), natsgo.ReconnectWait(20*time.Millisecond),
 		natsgo.ConnectHandler(func(*natsgo.Conn) { close(connected) }))
 	if err != nil {
 		t.Fatal(err)
