@@ -1,0 +1,82 @@
+# make check is what CI runs; make test is the whole suite. Everything comes
+# from the Go module proxy.
+
+SHELL       := bash
+.SHELLFLAGS := -eu -o pipefail -c
+MAKEFLAGS   += --no-print-directory
+.DEFAULT_GOAL := build
+
+# The toolchain that go.mod names, or the one that is here where that one cannot
+# be had.
+WANTED := $(shell awk '$$1 == "toolchain" { print $$2 }' go.mod)
+export GOTOOLCHAIN := $(shell GOTOOLCHAIN=$(WANTED) go version >/dev/null 2>&1 && echo $(WANTED) || echo local)
+
+GOLANGCI_LINT := v2.15.0
+GOVULNCHECK   := v1.8.0
+BENCHSTAT     := v0.0.0-20260908200009-22c9c6c9d4da
+OLD_NATS      := v2.11.4
+NATS           = $(shell go list -m -f '{{.Version}}' $(NATS_MODULE))
+NATS_MODULE   := github.com/nats-io/nats-server/v2
+
+CONFIG   ?= millrace.yaml
+COUNT    ?= 3
+FUZZTIME ?= 10s
+
+.PHONY: build test race fuzz lint docs bench run check tools servers
+
+build: ## the program, static, into bin/
+	CGO_ENABLED=0 go build -trimpath -o bin/millrace ./cmd/millrace
+
+test: servers ## the whole suite
+	go test -race -shuffle=on ./...
+
+race: servers ## the whole suite, COUNT times
+	go test -race -shuffle=on -count=$(COUNT) ./...
+
+fuzz: ## every fuzz target, for FUZZTIME each
+	@grep -rEo --include='*_test.go' '^func Fuzz[A-Za-z0-9_]+' . | sed 's/:func / /' | while read -r file name; do \
+	  echo "go test -run '^$$' -fuzz '^$$name$$' -fuzztime $(FUZZTIME) ./$$(dirname "$$file")"; \
+	  go test -run '^$$' -fuzz "^$$name$$" -fuzztime $(FUZZTIME) "./$$(dirname "$$file")" </dev/null; \
+	done
+
+lint: tools ## vet, linters, known vulnerabilities
+	go vet ./...
+	bin/golangci-lint run --allow-parallel-runners ./...
+	@echo govulncheck ./...; code=0; said=$$(bin/govulncheck ./... 2>&1) || code=$$?; echo "$$said"; \
+	if [ $$code -ne 0 ] && [[ "$$said" == *"fetching vulnerabilities"* ]]; then \
+	  echo "NOT CHECKED for known vulnerabilities: their database cannot be reached (GOVULNDB names another)."; \
+	else exit $$code; fi
+
+docs: ## the generated pages of docs/
+	go test . -count=1 -run TestDocs -update
+
+bench: tools ## every benchmark, five times, into bench.txt
+	go test -run '^$$' -bench . -benchmem -count 5 ./... | tee bench.txt
+	bin/benchstat bench.txt
+
+run: build ## the service, with CONFIG
+	bin/millrace run -c $(CONFIG)
+
+# A test fails on a page of docs/ that is not what the code says.
+check: lint test ## what CI runs
+
+tools: servers ## what lint, bench and tests need, into bin/
+	@$(call install,golangci-lint,github.com/golangci/golangci-lint/v2,$(GOLANGCI_LINT),/cmd/golangci-lint)
+	@$(call install,govulncheck,golang.org/x/vuln,$(GOVULNCHECK),/cmd/govulncheck)
+	@$(call install,benchstat,golang.org/x/perf,$(BENCHSTAT),/cmd/benchstat)
+
+servers: # NATS servers that tests run beside the embedded one: ours, and one that is too old
+	@$(call there,nats-server,$(NATS_MODULE),$(NATS)) || \
+	  { echo "building nats-server $(NATS)"; go build -o bin/nats-server $(NATS_MODULE); }
+	@$(call there,nats-server-2.11,$(NATS_MODULE),$(OLD_NATS)) || \
+	  { echo "installing nats-server $(OLD_NATS)"; mkdir -p bin/old; \
+	    GOBIN=$(CURDIR)/bin/old go install $(NATS_MODULE)@$(OLD_NATS); \
+	    mv bin/old/nats-server bin/nats-server-2.11; rmdir bin/old; }
+
+# there,NAME,MODULE,VERSION: bin/NAME is that version, built with our toolchain.
+there = go version -m bin/$(1) 2>/dev/null | awk -v go="$$(go env GOVERSION)" \
+	  'NR == 1 { same = $$2 == go } $$1 == "mod" && $$2 == "$(2)" && $$3 == "$(3)" { found = same } END { exit !found }'
+
+# install,NAME,MODULE,VERSION,PACKAGE
+install = $(call there,$(1),$(2),$(3)) || \
+	  { echo "installing $(1) $(3)"; GOBIN=$(CURDIR)/bin go install $(2)$(4)@$(3); }
