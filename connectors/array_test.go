@@ -245,7 +245,7 @@ func FuzzArray(f *testing.F) {
 	f.Add(uint64(1), []byte(`{"data":[1,{"a":"b"}],"cursor":"c"}`))
 	f.Add(uint64(2), []byte(`{"cursor":null,"data":[]}`))
 	f.Add(uint64(3), []byte(`{"data":null,"x":[{}]}`))
-	f.Add(uint64(4), []byte(`{"data":["\\\"",[[]], "` + strings.Repeat("\\n", 300) + `"]}`))
+	f.Add(uint64(4), []byte(`{"data":["\\\"",[[]], "`+strings.Repeat("\\n", 300)+`"]}`))
 	f.Fuzz(func(t *testing.T, seed uint64, body []byte) {
 		dice := rand.New(rand.NewPCG(seed, 1))
 		fuzzAssembled(t, dice)

@@ -20,8 +20,14 @@ type Budget struct {
 	mu       sync.Mutex
 	interval time.Duration
 	next     time.Time // when the next request may go
-	queue    [2][]chan struct{}
+	queue    [2][]*turn
 	timer    *time.Timer
+}
+
+// turn is one request's place in the queue.
+type turn struct {
+	come chan struct{} // closed when it has come
+	at   time.Time     // when that was
 }
 
 // NewBudget returns a budget of so many requests a second; 0 is no limit.
@@ -51,20 +57,23 @@ func (b *Budget) Wait(ctx context.Context) error {
 	if lane, ok := ctx.Value(laneKey{}).(Lane); ok && lane != Live {
 		class = 1
 	}
-	turn := make(chan struct{})
+	t := &turn{come: make(chan struct{})}
 	b.mu.Lock()
-	b.queue[class] = append(b.queue[class], turn)
+	b.queue[class] = append(b.queue[class], t)
 	b.dispatch()
 	b.mu.Unlock()
 	select {
-	case <-turn:
+	case <-t.come:
 		return nil
 	case <-ctx.Done():
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if i := slices.Index(b.queue[class], turn); i >= 0 {
+	if i := slices.Index(b.queue[class], t); i >= 0 {
 		b.queue[class] = slices.Delete(b.queue[class], i, i+1)
+	} else if b.next.Equal(t.at.Add(b.interval)) { // the turn came at the same moment: the next one has it
+		b.next = t.at
+		b.dispatch()
 	}
 	return ctx.Err()
 }
@@ -128,8 +137,9 @@ func (b *Budget) dispatch() {
 			})
 			return
 		}
-		close(b.queue[class][0])
-		b.queue[class] = b.queue[class][1:]
+		b.queue[class][0].at = now
+		close(b.queue[class][0].come)
+		b.queue[class] = slices.Delete(b.queue[class], 0, 1)
 		b.next = now.Add(b.interval) // no catching up: two requests are never closer than this
 		class = 0
 	}

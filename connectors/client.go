@@ -133,7 +133,7 @@ func (c *Client) Get(ctx context.Context, op, path string, query url.Values) (*A
 	watch.pause()
 	if err != nil {
 		watch.stop()
-		return nil, requestError(op, watch.cause(err))
+		return nil, c.requestError(op, watch.cause(err))
 	}
 	c.learnClock(res.Header)
 	budget.Pause(rateLimited(res.Header, c.now()))
@@ -164,8 +164,9 @@ func (c *Client) learnClock(h http.Header) {
 }
 
 // requestError classifies what made a request fail before there was an answer.
-// It keeps the address out: a query may hold a credential.
-func requestError(op string, err error) *Error {
+// It keeps addresses with a credential out: one in a query, or one that a
+// redirect's Location repeats.
+func (c *Client) requestError(op string, err error) *Error {
 	var at *url.Error
 	if errors.As(err, &at) {
 		err = at.Err
@@ -173,6 +174,10 @@ func requestError(op string, err error) *Error {
 	kind := Retry
 	if refused := redirectError(""); errors.As(err, &refused) {
 		kind = Fail
+	}
+	secret, text := c.credential.Secret, err.Error()
+	if secret != "" && (strings.Contains(text, secret) || strings.Contains(text, url.QueryEscape(secret))) {
+		err = errors.New("it failed with an error that holds the credential, and is not shown")
 	}
 	return &Error{Kind: kind, Op: op, Err: err}
 }
@@ -212,7 +217,12 @@ func (w *watchdog) pause() {
 	w.waited += time.Since(w.since)
 }
 
-func (w *watchdog) stop() { w.timer.Stop(); w.cancel(nil) }
+func (w *watchdog) stop() {
+	if w.timer != nil {
+		w.timer.Stop()
+	}
+	w.cancel(nil)
+}
 
 func (w *watchdog) bite() {
 	w.cancel(fmt.Errorf("the API sent nothing for %s (timeout), or took longer than %s for one answer", w.idle, maxAnswer))

@@ -34,20 +34,65 @@ func retryAfter(h http.Header, now time.Time) time.Duration {
 	if value == "" {
 		return 0
 	}
-	if seconds, err := strconv.ParseFloat(value, 64); err == nil {
-		if seconds <= 0 || seconds != seconds {
-			return 0
-		}
-		return time.Duration(min(seconds, maxRetryAfter.Seconds()) * float64(time.Second))
+	if seconds, err := strconv.ParseFloat(value, 64); err == nil && seconds == seconds {
+		return bounded(seconds)
 	}
 	at, err := http.ParseTime(value)
 	if err != nil {
 		return 0
 	}
-	if date, err := http.ParseTime(h.Get("Date")); err == nil {
-		now = date // the API's own clock is the one it means
+	return bounded(at.Sub(apiNow(h, now)).Seconds())
+}
+
+// rateLimited reads how long the API lets no more requests through, from the
+// headers RateLimit (the draft's and its forerunners') and X-RateLimit-*; 0 when
+// there are requests left, or nothing is told.
+func rateLimited(h http.Header, now time.Time) time.Duration {
+	remaining, reset := "", ""
+	for _, prefix := range []string{"RateLimit-", "X-RateLimit-", "X-Rate-Limit-"} {
+		if remaining = h.Get(prefix + "Remaining"); remaining != "" {
+			reset = h.Get(prefix + "Reset")
+			break
+		}
 	}
-	return max(0, min(at.Sub(now), maxRetryAfter))
+	if remaining == "" { // RateLimit: "default";r=0;t=30, before that remaining=0, reset=30
+		for item := range strings.FieldsFuncSeq(h.Get("RateLimit"), func(r rune) bool { return r == ';' || r == ',' }) {
+			switch name, value, _ := strings.Cut(strings.TrimSpace(item), "="); name {
+			case "r", "remaining":
+				remaining = value
+			case "t", "reset":
+				reset = value
+			}
+		}
+	}
+	left, err := strconv.ParseFloat(strings.TrimSpace(remaining), 64)
+	if err != nil || left > 0 {
+		return 0
+	}
+	seconds, err := strconv.ParseFloat(strings.TrimSpace(reset), 64)
+	if err != nil || seconds != seconds {
+		return 0
+	}
+	if seconds > 1e9 { // a UNIX time, in seconds or milliseconds
+		if seconds > 1e12 {
+			seconds /= 1000
+		}
+		seconds -= float64(apiNow(h, now).UnixMilli()) / 1000
+	}
+	return bounded(seconds)
+}
+
+// bounded makes a wait of seconds, from none to maxRetryAfter.
+func bounded(seconds float64) time.Duration {
+	return time.Duration(min(max(seconds, 0), maxRetryAfter.Seconds()) * float64(time.Second))
+}
+
+// apiNow is the API's own clock, which is the one that its headers mean.
+func apiNow(h http.Header, now time.Time) time.Time {
+	if date, err := http.ParseTime(h.Get("Date")); err == nil {
+		return date
+	}
+	return now
 }
 
 // sleep waits; it returns the context's error when that ends first.

@@ -32,7 +32,7 @@ func Text(value []byte) string {
 	return ""
 }
 
-// Object returns the value if it is an object, Array if it is an array.
+// Object returns the value if it is an object.
 func Object(value []byte) []byte { return ofKind(value, '{') }
 
 // ArrayOf returns the value if it is an array.
@@ -47,29 +47,17 @@ func ofKind(value []byte, first byte) []byte {
 
 // Time reads a UNIX time in seconds, milliseconds, microseconds or nanoseconds
 // (whichever lies between the years 1973 and 5138), as a number or its text, or
-// an ISO 8601 date and time, with or without zone (none is UTC) and fraction.
+// an ISO 8601 date, with or without time, zone (none is UTC) and fraction.
 // The zero time is anything else.
 func Time(value []byte) time.Time {
-	if len(value) == 0 {
-		return time.Time{}
+	text := strings.TrimSpace(Text(value))
+	if len(text) >= len(time.DateOnly) && text[4] == '-' {
+		return inRange(isoTime(text))
 	}
-	text := value
-	if value[0] == '"' {
-		text = value[1 : len(value)-1]
-	}
-	var t time.Time
-	if len(text) > len("2006-01-02T") && text[4] == '-' {
-		if t.UnmarshalText(text) == nil {
-			return inRange(t)
-		}
-		return inRange(isoTime(strings.TrimSpace(string(text))))
-	}
-	number, err := strconv.ParseFloat(strings.TrimSpace(string(text)), 64)
-	if err != nil || math.IsNaN(number) || number <= 0 {
-		return time.Time{}
-	}
-	if whole, err := strconv.ParseInt(string(text), 10, 64); err == nil {
+	if whole, err := strconv.ParseInt(text, 10, 64); err == nil {
 		switch {
+		case whole <= 0:
+			return time.Time{}
 		case whole < 1e11:
 			return time.Unix(whole, 0).UTC()
 		case whole < 1e14:
@@ -77,18 +65,31 @@ func Time(value []byte) time.Time {
 		case whole < 1e17:
 			return time.UnixMicro(whole).UTC()
 		}
-		return inRange(time.Unix(0, whole).UTC())
+		return inRange(time.Unix(0, whole))
+	}
+	if strings.Trim(text, "0123456789.eE+-") != "" { // not "inf", "0x1p9" or a word
+		return time.Time{}
+	}
+	number, err := strconv.ParseFloat(text, 64)
+	if err != nil || number <= 0 {
+		return time.Time{}
 	}
 	for number >= 1e11 {
 		number /= 1000
 	}
-	return time.UnixMilli(int64(math.Round(number * 1000))).UTC()
+	return inRange(time.UnixMicro(int64(math.Round(number * 1e6))))
 }
 
+// isoTime reads what is written as a date; the zero time is anything else.
 func isoTime(text string) time.Time {
+	const date = len(time.DateOnly)
+	if len(text) > date && (text[date] == ' ' || text[date] == 't') {
+		text = text[:date] + "T" + strings.Replace(text[date+1:], " ", "", 1)
+	}
+	text = strings.ToUpper(text)
 	for _, layout := range []string{
-		"2006-01-02T15:04:05", "2006-01-02 15:04:05", "2006-01-02T15:04:05Z0700", "2006-01-02T15:04:05Z07",
-		"2006-01-02 15:04:05Z07:00", "2006-01-02 15:04:05Z0700", "2006-01-02T15:04", "2006-01-02T15:04Z07:00",
+		time.RFC3339, "2006-01-02T15:04:05", "2006-01-02T15:04:05Z0700", "2006-01-02T15:04:05Z07",
+		"2006-01-02T15:04", "2006-01-02T15:04Z07:00", time.DateOnly,
 	} {
 		if t, err := time.Parse(layout, text); err == nil {
 			return t.UTC()
