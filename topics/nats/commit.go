@@ -23,7 +23,7 @@ const (
 
 var (
 	errUnread = errors.New("it is unknown what the broker holds: read the checkpoint first")
-	errLate   = errors.New("an earlier commit of ours has come through late: read the checkpoint first")
+	errLate   = errors.New("the broker holds another commit of ours than the last that was answered: read the checkpoint first")
 )
 
 // Commit writes c as one atomic batch, the checkpoint last.
@@ -113,13 +113,13 @@ func (s *stream) sendBatch(ctx context.Context, ss *session, c *topics.Commit) (
 			return 0, &rejected{err}
 		}
 		if err := ss.nc.PublishMsg(m); err != nil {
-			return 0, err
+			return 0, cause(ctx, err)
 		}
 	}
 	if c.Entry != nil {
 		n++
 		if err := ss.nc.PublishMsg(s.enc.entry(c.Entry, batch, n)); err != nil {
-			return 0, err
+			return 0, cause(ctx, err)
 		}
 	}
 	n++

@@ -32,6 +32,7 @@ type encoder struct {
 // slot is one header that is used again.
 type slot struct {
 	name  string
+	plain string // what value is the encoding of: neighbours share many values
 	value []string
 }
 
@@ -83,7 +84,9 @@ func (e *encoder) attribute(a events.Attribute) {
 		s = &slot{name: attributePrefix + a.Name, value: make([]string, 1)}
 		e.attributes[a.Name] = s
 	}
-	s.value[0] = encodeValue(a.Value)
+	if s.plain != a.Value {
+		s.plain, s.value[0] = a.Value, encodeValue(a.Value)
+	}
 	e.msg.Header[s.name] = s.value
 }
 

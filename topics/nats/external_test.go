@@ -157,6 +157,29 @@ func TestForeignStreamInTheWay(t *testing.T) {
 	wantRemote(t, Options{URL: server.url(), Prefix: "my.app"}, nil, "MY_APP", "subjects", "topics.prefix")
 }
 
+// TestForeignTornBatchStops finds half a batch on a server that is not ours:
+// before anything is written, and when it happens behind a running instance.
+func TestForeignTornBatchStops(t *testing.T) {
+	server := startServer(t, "nats-server", "")
+	b := open(t, Options{URL: server.url(), ackWait: 2 * time.Second})
+	s := acquire(t, b, testKey)
+	commit(t, s, batch("1", 0, 100))
+	commit(t, s, batch("2", 100, 100))
+	server.kill(t)
+	loseTail(t, server.store, 5000)
+	server.start(t)
+	// The checkpoint went back: that is told first, and why when it is read.
+	if err := s.Commit(t.Context(), batch("3", 200, 100)); !errors.Is(err, errLate) {
+		t.Errorf("a running instance: %v, want %v", err, errLate)
+	}
+	var oe *topics.OpenError
+	if _, err := s.Checkpoint(t.Context()); !errors.Is(err, errTorn) || !errors.As(err, &oe) || !oe.Remote {
+		t.Errorf("its checkpoint: %v, want %v", err, errTorn)
+	}
+	b.Close()
+	wantRemote(t, Options{URL: server.url()}, nil, server.addr, "half-written", "delete these messages")
+}
+
 // TestLateSuccess loses a commit's answer and lets its owner try the next one
 // before it looks: that is told from a fence.
 func TestLateSuccess(t *testing.T) {

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -19,6 +20,7 @@ import (
 // process is a real nats-server of its own.
 type process struct {
 	binary, config, addr string
+	store                string
 	cmd                  *exec.Cmd
 	out                  bytes.Buffer
 }
@@ -56,16 +58,24 @@ func missing(t *testing.T, what string) {
 	t.Skip(what)
 }
 
+// givenPorts are those that freePort has returned: the kernel would soon offer
+// one again whose server has not bound it yet.
+var givenPorts sync.Map
+
 // freePort returns a port that was free a moment ago.
 func freePort(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, port, _ := net.SplitHostPort(l.Addr().String())
+		l.Close()
+		if _, given := givenPorts.LoadOrStore(port, true); !given {
+			return port
+		}
 	}
-	defer l.Close()
-	_, port, _ := net.SplitHostPort(l.Addr().String())
-	return port
 }
 
 // startServer runs a nats-server with JetStream on a fresh directory, and what
@@ -76,10 +86,14 @@ func startServer(t *testing.T, name, more string) *process {
 	dir := t.TempDir()
 	port := freePort(t)
 	p.addr = "127.0.0.1:" + port
+	p.store = filepath.Join(dir, "store")
 	p.config = filepath.Join(dir, "nats.conf")
-	text := fmt.Sprintf("server_name: one\nlisten: %q\n%s\n", p.addr, more)
+	text := fmt.Sprintf("listen: %q\n%s\n", p.addr, more)
+	if !strings.Contains(more, "server_name") {
+		text += "server_name: one\n"
+	}
 	if !strings.Contains(more, "jetstream") {
-		text += fmt.Sprintf("jetstream { store_dir: %q, sync: always }\n", filepath.Join(dir, "store"))
+		text += fmt.Sprintf("jetstream { store_dir: %q, sync: always }\n", p.store)
 	}
 	if err := os.WriteFile(p.config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)

@@ -70,8 +70,11 @@ func (s *session) waiting(ctx context.Context, wait time.Duration) (context.Cont
 	}
 }
 
-// cause replaces a context's error by why the context ended.
+// cause replaces an error that says little by what is behind it.
 func cause(ctx context.Context, err error) error {
+	if errors.Is(err, natsgo.ErrReconnectBufExceeded) {
+		return errCut // the client library would keep the message for later
+	}
 	if errors.Is(err, context.Canceled) && errors.Is(context.Cause(ctx), errCut) {
 		return errCut
 	}

@@ -135,6 +135,13 @@ func (s *stream) Checkpoint(ctx context.Context) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the checkpoint of %s: %w", s.key, err)
 	}
+	if s.b.embedded == nil {
+		// The embedded server is repaired when it starts; another's may have
+		// lost the end of its log since we connected.
+		if err := s.b.foreignTear(ctx); err != nil {
+			return nil, err
+		}
+	}
 	s.known = true
 	if m == nil {
 		s.seq = 0

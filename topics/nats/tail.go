@@ -76,14 +76,9 @@ func (t *tail) run(ctx context.Context) (end bool, err error) {
 	if t.next == 0 {
 		t.next = info.Delivered.Stream + 1
 	}
-	if t.opts.Stop && t.end == 0 {
-		t.end = info.Delivered.Stream
-		if info.NumPending > 0 {
-			last, err := s.stream.Info(ctx)
-			if err != nil {
-				return false, err
-			}
-			t.end = last.State.LastSeq
+	if t.opts.Stop && !t.ready {
+		if t.end, err = t.lastThere(ctx, s); err != nil {
+			return false, err
 		}
 	}
 	if !t.ready {
@@ -92,21 +87,61 @@ func (t *tail) run(ctx context.Context) (end bool, err error) {
 			t.opts.Ready()
 		}
 	}
-	for delivered := uint64(0); ; {
-		got, end, err := t.pull(ctx, consumer, &delivered)
+	delivered := uint64(0)
+	for idle := 0; !t.opts.Stop || t.next <= t.end; {
+		got, end, err := t.pull(ctx, s, consumer, &delivered)
 		if end || err != nil {
 			return end, err
 		}
-		if t.opts.Stop && (got == 0 || t.next > t.end) {
-			return true, nil
+		if got > 0 || !t.opts.Stop {
+			idle = 0
+			continue
+		}
+		// On a cluster the consumer's server may lag behind; or what was last
+		// has been deleted since.
+		last, err := t.lastThere(ctx, s)
+		if err != nil {
+			return false, err
+		}
+		t.end = min(t.end, last)
+		if idle++; !pause(ctx, idle) {
+			return false, ctx.Err()
 		}
 	}
+	return true, nil
+}
+
+// lastThere returns the sequence of the last message to read, 0 for none. It
+// asks the stream's leader.
+func (t *tail) lastThere(ctx context.Context, s *session) (uint64, error) {
+	var end uint64
+	for _, filter := range t.filters() {
+		m, err := s.last(ctx, filter)
+		if err != nil {
+			return 0, err
+		}
+		if m != nil {
+			end = max(end, m.Sequence)
+		}
+	}
+	return end, nil
+}
+
+func (t *tail) filters() []string {
+	if len(t.opts.Types) == 0 {
+		return []string{t.b.names.topics()}
+	}
+	var filters []string
+	for _, eventType := range t.opts.Types {
+		filters = append(filters, t.b.names.topic(eventType))
+	}
+	return filters
 }
 
 // pull delivers one request's messages and says how many came. A consumer
 // numbers what it sends, so a gap shows what got lost with a connection.
-func (t *tail) pull(ctx context.Context, c jetstream.Consumer, delivered *uint64) (got int, end bool, err error) {
-	ctx, cancel := context.WithTimeout(ctx, tailWait)
+func (t *tail) pull(ctx context.Context, s *session, c jetstream.Consumer, delivered *uint64) (got int, end bool, err error) {
+	ctx, cancel := s.waiting(ctx, tailWait)
 	defer cancel()
 	var batch jetstream.MessageBatch
 	if t.opts.Stop {
@@ -133,7 +168,7 @@ func (t *tail) pull(ctx context.Context, c jetstream.Consumer, delivered *uint64
 		}
 		t.next = md.Sequence.Stream + 1
 	}
-	if err := batch.Error(); err != nil && !errors.Is(err, context.DeadlineExceeded) {
+	if err := cause(ctx, batch.Error()); err != nil && !errors.Is(err, context.DeadlineExceeded) {
 		return got, false, err
 	}
 	return got, false, nil
@@ -204,12 +239,7 @@ func (t *tail) config() jetstream.ConsumerConfig {
 	case !t.opts.From.IsZero():
 		config.DeliverPolicy, config.OptStartTime = jetstream.DeliverByStartTimePolicy, &t.opts.From
 	}
-	if len(t.opts.Types) == 0 {
-		config.FilterSubject = t.b.names.topics()
-	}
-	for _, eventType := range t.opts.Types {
-		config.FilterSubjects = append(config.FilterSubjects, t.b.names.topic(eventType))
-	}
+	config.FilterSubjects = t.filters()
 	return config
 }
 
