@@ -12,6 +12,11 @@ import (
 // arrives in a second, and the way there is not always equally long.
 const pace = 1.02
 
+// caughtUp is how late a request may go without making the next one later too:
+// timers are late on a busy machine. It is half of what pace leaves in a second,
+// and all that may be caught up, so there is never a burst.
+const caughtUp = 10 * time.Millisecond
+
 // Budget paces the requests that one credential may make to one endpoint:
 // evenly, never in a burst, waiting live reads first. It starts empty, so that a
 // process that restarts again and again stays within the limit. Its methods may
@@ -140,7 +145,7 @@ func (b *Budget) dispatch() {
 		b.queue[class][0].at = now
 		close(b.queue[class][0].come)
 		b.queue[class] = slices.Delete(b.queue[class], 0, 1)
-		b.next = now.Add(b.interval) // no catching up: two requests are never closer than this
+		b.next = later(b.next, now.Add(-caughtUp)).Add(b.interval)
 		class = 0
 	}
 }
