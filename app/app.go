@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"os"
 	"time"
 
@@ -65,6 +66,7 @@ type App struct {
 	connectors []*connectors.Connector
 	ingests    []*pipeline.Ingest
 	http       *httpServer
+	transport  *http.Transport
 }
 
 // New builds the service and opens what it needs; it reads nothing yet. Close it.
@@ -75,7 +77,9 @@ func New(ctx context.Context, opts Options) (_ *App, err error) {
 	a := &App{opts: opts, owner: newOwner()}
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	if a.connectors, err = build(opts.Config, connectors.NewMetrics(registry), opts.Now); err != nil {
+	a.transport = connectors.NewTransport()
+	env := connectors.Env{Budgets: connectors.NewBudgets(), Transport: a.transport, Metrics: connectors.NewMetrics(registry), Now: opts.Now}
+	if a.connectors, err = build(opts.Config, env); err != nil {
 		return nil, err
 	}
 	if a.http, err = listenHTTP(opts.Config.HTTP.Listen, registry); err != nil {
@@ -105,8 +109,7 @@ func newOwner() string {
 }
 
 // build makes the connectors of a configuration.
-func build(file *config.File, metrics *connectors.Metrics, now func() time.Time) ([]*connectors.Connector, error) {
-	env := connectors.Env{Budgets: connectors.NewBudgets(), Transport: connectors.NewTransport(), Metrics: metrics, Now: now}
+func build(file *config.File, env connectors.Env) ([]*connectors.Connector, error) {
 	var made []*connectors.Connector
 	var errs []error
 	taken := map[string]string{}
@@ -248,5 +251,6 @@ func (a *App) Broker() topics.Broker { return a.broker }
 
 // Close gives everything back.
 func (a *App) Close() error {
+	a.transport.CloseIdleConnections()
 	return errors.Join(a.http.close(), a.broker.Close())
 }

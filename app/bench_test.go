@@ -45,13 +45,14 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// serveSource serves records of a kilobyte, all made before the first request.
+// serveSource serves records of a kilobyte, a third of it text, all made before the first request.
 func serveSource() {
 	text := strings.Repeat("Was the delivery there on time? Yes, thank you! ", 20)
+	more := strings.Repeat(`"a.parameter.of.the.flow":"with a value",`, 20)
 	pages := make([][]byte, benchRecords)
 	for i := range pages {
-		pages[i] = fmt.Appendf(nil, `{"_id":"%024x","time":%d,"conversationId":"c%07d","type":"UserInput","userActionType":"text","userInput":"%s","outMsg":null}`,
-			i, benchStart.Unix()+int64(i/benchDensity), i/20, text[:1024-150])
+		pages[i] = fmt.Appendf(nil, `{"_id":"%024x","time":%d,"conversationId":"c%07d","type":"UserInput","userActionType":"text","userInput":"%s","context":{%s"x":1}}`,
+			i, benchStart.Unix()+int64(i/benchDensity), i/20, text[:350], more[:41*13])
 	}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

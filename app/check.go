@@ -29,7 +29,9 @@ const probeTimeout = 20 * time.Second
 // Check tells what a configuration, which is valid, leads to. With connect it
 // tries each credential and the broker; the error is the first that failed.
 func Check(ctx context.Context, file *config.File, connect bool, log *slog.Logger) ([]CheckResult, error) {
-	made, err := build(file, nil, time.Now)
+	transport := connectors.NewTransport()
+	defer transport.CloseIdleConnections()
+	made, err := build(file, connectors.Env{Budgets: connectors.NewBudgets(), Transport: transport, Now: time.Now})
 	if err != nil {
 		return nil, err
 	}
