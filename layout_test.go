@@ -40,7 +40,7 @@ var layout = map[string]rule{
 	"topics":                   {imports: "events ledger"},
 	"topics/nats":              {imports: "topics events ledger"},
 	"topics/topictest":         {imports: "topics/... events ledger"},
-	"pipeline":                 {imports: "events connectors transforms ledger topics"},
+	"pipeline":                 {imports: "events connectors transforms ledger topics", tests: "topics/nats"},
 	"app":                      {imports: "..."},
 	"cmd/millrace":             {imports: "app config events simulator topics", tests: "..."},
 	"examples/*":               {imports: "", tests: "events topics/..."},

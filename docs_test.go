@@ -1,0 +1,295 @@
+package millrace_test
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"maps"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
+
+	"github.com/millrace-io/millrace/app"
+	"github.com/millrace-io/millrace/config"
+	"github.com/millrace-io/millrace/connectors"
+	"github.com/millrace-io/millrace/events"
+	"github.com/millrace-io/millrace/pipeline"
+	"github.com/millrace-io/millrace/simulator"
+	"github.com/millrace-io/millrace/topics"
+)
+
+var update = flag.Bool("update", false, "write the generated pages of docs/")
+
+// TestDocs holds the generated pages against the code that they tell about.
+func TestDocs(t *testing.T) {
+	for name, page := range map[string]string{
+		"docs/configuration.md": config.Reference(app.Plugins()),
+		"docs/metrics.md":       metricsPage(t),
+		"docs/events.md":        eventsPage(t),
+	} {
+		page = "<!-- Written by make docs: change the code, not this page. -->\n\n" + page
+		if *update {
+			if err := os.WriteFile(name, []byte(page), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if have, err := os.ReadFile(name); err != nil || string(have) != page {
+			t.Errorf("%s is stale: run make docs and read the difference (%v)", name, err)
+		}
+	}
+}
+
+const metricsHead = `# Metrics
+
+Served at ` + "`/metrics`" + ` of ` + "`http.listen`" + `, as Prometheus reads them, together with those of the Go runtime
+(` + "`go_*`" + `) and of the process (` + "`process_*`" + `). ` + "`connector`" + ` is a connector's name in the configuration, ` + "`stream`" + ` the
+endpoint that is polled.
+
+| metric | type | labels | what it tells |
+|---|---|---|---|
+`
+
+func metricsPage(t *testing.T) string {
+	registry := prometheus.NewRegistry()
+	seen := &recorder{Registerer: registry}
+	connectors.NewMetrics(seen)
+	pipeline.New(&connectors.Stream{Connector: "connector"}, pipeline.Options{Log: slog.New(slog.DiscardHandler), Metrics: pipeline.NewMetrics(seen)})
+	for _, c := range seen.collectors {
+		populate(t, c)
+	}
+	families, err := registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var page strings.Builder
+	page.WriteString(metricsHead)
+	for _, f := range families {
+		var labels []string
+		for _, l := range f.GetMetric()[0].GetLabel() {
+			labels = append(labels, "`"+l.GetName()+"`")
+		}
+		fmt.Fprintf(&page, "| `%s` | %s | %s | %s |\n", f.GetName(), strings.ToLower(dto.MetricType_name[int32(f.GetType())]), strings.Join(labels, ", "), f.GetHelp())
+	}
+	return page.String()
+}
+
+// recorder remembers what is registered.
+type recorder struct {
+	prometheus.Registerer
+	collectors []prometheus.Collector
+}
+
+func (r *recorder) Register(c prometheus.Collector) error {
+	r.collectors = append(r.collectors, c)
+	return r.Registerer.Register(c)
+}
+
+func (r *recorder) MustRegister(all ...prometheus.Collector) {
+	for _, c := range all {
+		if err := r.Register(c); err != nil {
+			panic(err)
+		}
+	}
+}
+
+// populate gives a metric with labels its first values: without any the
+// registry does not tell of it.
+func populate(t *testing.T, c prometheus.Collector) {
+	t.Helper()
+	var with func(...string) error
+	switch c := c.(type) {
+	case *prometheus.CounterVec:
+		with = func(values ...string) error { _, err := c.GetMetricWithLabelValues(values...); return err }
+	case *prometheus.GaugeVec:
+		with = func(values ...string) error { _, err := c.GetMetricWithLabelValues(values...); return err }
+	case *prometheus.HistogramVec:
+		with = func(values ...string) error { _, err := c.GetMetricWithLabelValues(values...); return err }
+	default:
+		return // has no labels to fill in
+	}
+	for n := range 9 {
+		if with(slices.Repeat([]string{"x"}, n)...) == nil {
+			return
+		}
+	}
+	t.Errorf("%T has more labels than this test tries", c)
+}
+
+const eventsHead = `# Events
+
+Every event is a CloudEvents 1.0 event in binary mode: its attributes are headers of the message, its data is the
+message, one JSON object. The schemas (JSON Schema 2020-12) are written by ` + "`millrace topics --schemas DIR`" + `.
+
+On NATS an event has the subject ` + "`<prefix>.<event type>.<connector>`" + ` in the JetStream stream that is named as the prefix, in
+upper case with underscores for dots: ` + "`millrace.message.support`" + ` in ` + "`MILLRACE`" + `. Headers are the attributes' names behind
+` + "`ce-`" + `; in their values everything but printable ASCII, and spaces, double quotes and percent signs, is percent-encoded.
+
+| attribute | what it is |
+|---|---|
+| ` + "`id`" + ` | 32 hex digits, the same for the same record for ever: what a consumer tells duplicates by |
+| ` + "`source`" + ` | ` + "`/<vendor>/<account>/<stream>`" + `, where it was read; does not change with the connector's name |
+| ` + "`type`" + ` | ` + "`io.millrace.<event type>.v1`" + ` |
+| ` + "`subject`, `partitionkey`" + ` | what orders it: the conversation, else the user, else the record itself |
+| ` + "`time`" + ` | when it happened; absent when unknown |
+| ` + "`dataschema`" + ` | ` + "`urn:millrace:<event type>:v1`" + ` |
+| ` + "`recordid`" + ` | the vendor's id of the record, else its hash; the same for all versions of a record that changes |
+| ` + "`recordedtime`" + ` | when it was first read |
+| ` + "`connector`" + ` | the connector's name |
+| ` + "`replay`" + ` | ` + "`true`" + ` where it was published again on demand; else absent |
+
+The samples are what ` + "`millrace tail -o json`" + ` prints of the simulated APIs, with line breaks.
+`
+
+func eventsPage(t *testing.T) string {
+	samples := sampleEvents(t)
+	var page strings.Builder
+	page.WriteString(eventsHead)
+	for _, e := range events.Catalogue() {
+		var schema struct {
+			Properties map[string]property
+			Required   []string
+		}
+		if err := json.Unmarshal(e.Schema, &schema); err != nil {
+			t.Fatalf("the schema of %s: %v", e.Name, err)
+		}
+		fmt.Fprintf(&page, "\n## %s\n\n%s From %s. Topic: `millrace.%s`.\n\n| member | type | what it is |\n|---|---|---|\n", e.Name, e.About, e.From, e.Name)
+		for _, name := range namesInOrder(t, e.Schema) {
+			p := schema.Properties[name]
+			if slices.Contains(schema.Required, name) {
+				p.Description += " Always there."
+			}
+			fmt.Fprintf(&page, "| `%s` | %s | %s |\n", name, p.kind(), p.Description)
+		}
+		sample, ok := samples["io.millrace."+e.Name+".v1"]
+		if !ok {
+			t.Errorf("the simulated APIs gave no %s", e.Name)
+		}
+		fmt.Fprintf(&page, "\n```json\n%s```\n", sample)
+	}
+	return page.String()
+}
+
+// property is what a schema says of one member.
+type property struct {
+	Type, Format, Description string
+	ContentEncoding           string
+	Enum                      []string
+	Items                     *property
+}
+
+func (p *property) kind() string {
+	switch {
+	case p.Enum != nil:
+		return "`" + strings.Join(p.Enum, "`, `") + "`"
+	case p.Items != nil:
+		return p.Type + " of " + p.Items.kind()
+	}
+	return strings.TrimSpace(cmp.Or(p.Type, "any") + " " + cmp.Or(p.Format, p.ContentEncoding))
+}
+
+// namesInOrder returns the names of a schema's properties as they were written.
+func namesInOrder(t *testing.T, schema []byte) (names []string) {
+	var outer struct{ Properties json.RawMessage }
+	if err := json.Unmarshal(schema, &outer); err != nil {
+		t.Fatal(err)
+	}
+	d := json.NewDecoder(bytes.NewReader(outer.Properties))
+	for _, err := d.Token(); d.More(); {
+		name, _ := d.Token()
+		var skipped json.RawMessage
+		if err = cmp.Or(err, d.Decode(&skipped)); err != nil {
+			t.Fatal(err)
+		}
+		names = append(names, name.(string))
+	}
+	return names
+}
+
+// sampleEvents reads a small simulated world, the same each time, and returns
+// one event of each type: that with the smallest id.
+func sampleEvents(t *testing.T) map[string]string {
+	noon := time.Date(2026, 1, 15, 12, 0, 0, 0, time.UTC)
+	now := func() time.Time { return noon }
+	sim, err := simulator.New(simulator.Options{Seed: 1, Backlog: 30, Span: time.Hour, Now: now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := httptest.NewServer(damaging(sim))
+	defer server.Close()
+	file, err := config.Parse("the configuration of the samples", fmt.Appendf(nil, `
+broker: {nats: {listen: "", dir: %q}}
+http: {listen: ""}
+connectors:
+  support: {type: deepconverse, base_url: %q, api_key: %s, bot_name: %s, since: %s, rate: 1000/s}
+`, filepath.Join(t.TempDir(), "data"), server.URL, simulator.DefaultAPIKey, simulator.DefaultBotName, noon.Add(-time.Hour).Format(time.RFC3339)), app.Plugins(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	log := slog.New(slog.DiscardHandler)
+	a, err := app.New(t.Context(), app.Options{Config: file, Log: log, Once: true, Now: now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmp.Or(a.Run(t.Context()), a.Close()); err != nil {
+		t.Fatal(err)
+	}
+	var lines bytes.Buffer
+	if err := app.Tail(t.Context(), file, app.TailOptions{TailOptions: topics.TailOptions{Beginning: true, Stop: true}, JSON: true}, &lines, log); err != nil {
+		t.Fatal(err)
+	}
+	samples, smallest := map[string]string{}, map[string]string{}
+	for line := range bytes.Lines(lines.Bytes()) {
+		var event map[string]json.RawMessage
+		if err := json.Unmarshal(line, &event); err != nil {
+			t.Fatal(err)
+		}
+		var kind string
+		if err := json.Unmarshal(event["type"], &kind); err != nil {
+			t.Fatal(err)
+		}
+		if id := string(event["id"]); smallest[kind] == "" || id < smallest[kind] {
+			smallest[kind], samples[kind] = id, indented(t, event)
+		}
+	}
+	return samples
+}
+
+// indented writes an event over several lines, its data last.
+func indented(t *testing.T, event map[string]json.RawMessage) string {
+	var line, out bytes.Buffer
+	line.WriteByte('{')
+	for _, name := range slices.Sorted(maps.Keys(event)) {
+		if name != "data" {
+			fmt.Fprintf(&line, "%q:%s,", name, event[name])
+		}
+	}
+	fmt.Fprintf(&line, `"data":%s}`, event["data"])
+	if err := json.Indent(&out, line.Bytes(), "", "  "); err != nil {
+		t.Fatal(err)
+	}
+	return out.String() + "\n"
+}
+
+// damaging puts an element that is no object in front of every list: it becomes
+// a dead letter.
+func damaging(api http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		r.Header.Del("Accept-Encoding")
+		answer := httptest.NewRecorder()
+		api.ServeHTTP(answer, r)
+		w.WriteHeader(answer.Code)
+		_, _ = io.WriteString(w, strings.Replace(answer.Body.String(), `"data":[{`, `"data":["not an object",{`, 1))
+	})
+}
