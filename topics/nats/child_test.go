@@ -12,8 +12,6 @@ const (
 	childDir  = "MILLRACE_TEST_CHILD_DIR"
 )
 
-func exit(code int) { os.Exit(code) }
-
 // asChild does the work of a child process.
 func asChild() (code int, is bool) {
 	switch os.Getenv(childMode) {

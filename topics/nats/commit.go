@@ -258,7 +258,8 @@ func (s *stream) fate(ctx context.Context, id string) (fate, error) {
 	}
 }
 
-var largest = regexp.MustCompile(`too large: (\d+)`)
+// batchLimit finds the limit in the server's refusal of a batch.
+var batchLimit = regexp.MustCompile(`too large: (\d+)`)
 
 // final turns an answer that trying again cannot change into what the contract
 // names; nil means to try again.
@@ -289,7 +290,7 @@ func (b *Broker) final(ctx context.Context, err error) error {
 // learn takes the size of a batch from the server's refusal.
 func (b *Broker) learn(description string) topics.Limits {
 	limits := b.Limits()
-	if m := largest.FindStringSubmatch(description); m != nil {
+	if m := batchLimit.FindStringSubmatch(description); m != nil {
 		if n, err := strconv.Atoi(m[1]); err == nil && n > 0 {
 			limits.Messages = n
 			b.setLimits(limits)

@@ -43,6 +43,15 @@ func smallDisk(t *testing.T, size string, ballast int) (dir string, free func())
 	}
 }
 
+func TestReadOnlyDirectory(t *testing.T) {
+	dir, _ := smallDisk(t, "8m", 1)
+	if err := syscall.Mount("", dir, "", syscall.MS_REMOUNT|syscall.MS_RDONLY, ""); err != nil {
+		t.Fatal(err)
+	}
+	wantLocal(t, Options{Dir: dir}, "broker.nats.dir", dir, "name one that millrace may write to")
+	wantLocal(t, Options{Dir: filepath.Join(dir, "sub")}, "broker.nats.dir", dir, "name one that millrace may write to")
+}
+
 func padded(id string, first, n int) *topics.Commit {
 	c := batch(id, first, n)
 	for i := range c.Messages {

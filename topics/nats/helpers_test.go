@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"log/slog"
+	"os"
 	"sync"
 	"testing"
 	"time"
@@ -16,7 +17,7 @@ import (
 
 func TestMain(m *testing.M) {
 	if code, ok := asChild(); ok {
-		exit(code)
+		os.Exit(code)
 	}
 	goleak.VerifyTestMain(m)
 }

@@ -123,7 +123,6 @@ func (s *session) subjects(ctx context.Context, filter string) ([]string, error)
 // ack is what the server answers to a publish.
 type ack struct {
 	Sequence uint64              `json:"seq"`
-	Batch    string              `json:"batch"`
 	Count    int                 `json:"count"`
 	Error    *jetstream.APIError `json:"error"`
 }

@@ -219,7 +219,8 @@ func testOversize(t *testing.T, be Backend) {
 	long.Messages[0].Attributes = append(long.Messages[0].Attributes, events.Attribute{Name: "recordid", Value: strings.Repeat("x", 70_000)})
 	tooLarge(long)
 
-	fits := batch("fits", 0, 1)
+	fits := batch("fits", 0, 2)
+	fits.Messages[1].Attributes = append(fits.Messages[1].Attributes, events.Attribute{Name: "recordid", Value: strings.Repeat("x", 59_500)})
 	pad := limits.Bytes - fits.Messages[0].Size() - len(`,"pad":""`)
 	fits.Messages[0].Data = fmt.Appendf(nil, `{"n":0,"pad":%q}`, strings.Repeat("x", pad))
 	if size := fits.Messages[0].Size(); size != limits.Bytes {
@@ -227,9 +228,9 @@ func testOversize(t *testing.T, be Backend) {
 	}
 	commit(t, s, fits)
 
-	learned := tooLarge(batch("many", 1, limits.Messages))
-	commit(t, s, batch("cut", 1, learned.Messages-2))
-	wantPublished(t, b, numbers(0, learned.Messages-1))
+	learned := tooLarge(batch("many", 2, limits.Messages))
+	commit(t, s, batch("cut", 2, learned.Messages-2))
+	wantPublished(t, b, numbers(0, learned.Messages))
 }
 
 // testOrder interleaves keys over topics: each key keeps its order.
