@@ -65,7 +65,7 @@ func New(stream *connectors.Stream, opts Options) *Ingest {
 const (
 	brokerRetry    = 250 * time.Millisecond // after a broker's error, doubling
 	brokerRetryCap = 10 * time.Second
-	finishWithin   = 8 * time.Second // what a stop leaves for the batch in flight
+	finishWithin   = 6 * time.Second // what a stop leaves for the batch in flight
 	emptyAdvance   = time.Minute     // how long an advance without events stays in memory
 )
 

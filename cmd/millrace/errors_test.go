@@ -277,6 +277,48 @@ func TestStops(t *testing.T) {
 	}
 }
 
+// A broker that hangs does not keep the service from ending; a second signal
+// ends it at once.
+func TestStopsWhileTheBrokerHangs(t *testing.T) {
+	server := startServer(t)
+	awaitServer(t, server.addr)
+	w := startWorld(t, simulator.Options{Seed: 7, Backlog: 500, Span: time.Hour, Rate: 500})
+	path := w.configure(t, settings{broker: fmt.Sprintf("url: %q", server.url()), extra: live})
+	for _, signals := range []int{1, 2} {
+		c := startChild(t, "run", "-c", path)
+		await(t, c, func() bool { return strings.Contains(must(t, "status", "-c", path), "reading") })
+		if err := server.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
+			t.Fatal(err)
+		}
+		// A page that comes now is a batch that will not be acknowledged.
+		served := w.Summary().Endpoints["deepconverse/messages"].Answered
+		await(t, c, func() bool { return w.Summary().Endpoints["deepconverse/messages"].Answered > served })
+		_ = c.cmd.Process.Signal(syscall.SIGTERM)
+		limit := 10 * time.Second
+		if signals == 2 {
+			await(t, c, func() bool { return strings.Contains(c.notes.String(), "second signal") })
+			_ = c.cmd.Process.Signal(syscall.SIGTERM)
+			limit = 2 * time.Second
+		}
+		began := time.Now()
+		code := c.wait(limit)
+		t.Logf("%d signals: code %d after %s", signals, code, time.Since(began))
+		if want := signals - 1; code != want && signals == 2 {
+			t.Errorf("after %d signals the exit code is %d, want %d", signals, code, want)
+		}
+		if err := server.cmd.Process.Signal(syscall.SIGCONT); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.Pause()
+	c := startChild(t, "run", "-c", path)
+	awaitAll(t, server.url(), w.Account(), c)
+	if code := c.stop(); code != 0 {
+		t.Errorf("exit code %d:\n%s", code, c.notes)
+	}
+	compareAll(t, readBroker(t, nats.Options{URL: server.url()}), w.Account())
+}
+
 func TestDemo(t *testing.T) {
 	var out, notes bytes.Buffer
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)

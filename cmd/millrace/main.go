@@ -36,6 +36,7 @@ func signals() (context.Context, func()) {
 	go func() {
 		<-heard
 		cancel()
+		fmt.Fprintln(os.Stderr, "millrace: finishing what is under way; a second signal ends at once")
 		<-heard
 		os.Exit(app.ExitOurs)
 	}()

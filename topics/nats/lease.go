@@ -44,14 +44,17 @@ func (b *Broker) takeLease(ctx context.Context, s *stream, wait func(string)) (*
 	l := &lease{s: s, subject: b.names.lease(s.key)}
 	look := time.NewTicker(min(leaseLook, b.opts.leaseTTL/2))
 	defer look.Stop()
-	for {
+	for told := false; ; {
 		other, err := l.take(ctx)
 		switch {
 		case err != nil:
 			if ctx.Err() != nil {
 				return nil, ctx.Err()
 			}
-			b.log.Warn("the lease could not be asked for", "stream", s.key.String(), "error", err.Error())
+			if !told { // once for all the time that the server is away
+				told = true
+				b.log.Warn("the lease cannot be asked for; trying again until it can", "stream", s.key.String(), "error", err.Error())
+			}
 		case other == nil:
 			run, stop := context.WithCancel(b.ctx)
 			l.stop = stop
