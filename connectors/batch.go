@@ -3,6 +3,7 @@ package connectors
 import (
 	"bytes"
 	"context"
+	"unsafe"
 
 	"github.com/go-json-experiment/json/jsontext"
 
@@ -71,7 +72,7 @@ func (b *builder) identify(p *Prepared, raw []byte, seen *tally) {
 	}
 }
 
-// finish returns the batch and leaves the builder empty, with room for as much.
+// finish returns the batch and leaves the builder empty.
 func (b *builder) finish() *Batch {
 	for i, s := range b.spans {
 		if b.records[i].Dead == nil {
@@ -80,29 +81,13 @@ func (b *builder) finish() *Batch {
 		}
 	}
 	batch := &Batch{Stream: b.stream, Records: b.records, payload: b.raw}
+	batch.size = len(b.raw) + len(b.members) + b.deadBytes + len(b.records)*int(unsafe.Sizeof(Prepared{}))
 	if b.multiline {
 		batch.payload = jsonLines(b.records)
+		batch.size += len(batch.payload)
 	}
-	*b = builder{
-		stream:  b.stream,
-		records: make([]Prepared, 0, len(b.records)),
-		spans:   b.spans[:0],
-		raw:     make([]byte, 0, len(b.raw)),
-		members: make([]byte, 0, len(b.members)),
-	}
+	*b = builder{stream: b.stream, spans: b.spans[:0]}
 	return batch
-}
-
-// size is what the batch holds in memory, near enough.
-func (b *Batch) size() int {
-	n := len(b.payload)
-	for i := range b.Records {
-		n += len(b.Records[i].Members)
-		if b.Records[i].Dead != nil {
-			n += len(b.Records[i].Raw)
-		}
-	}
-	return n
 }
 
 // jsonLines writes records that stand on several lines on one each.

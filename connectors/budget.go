@@ -31,8 +31,8 @@ type Budget struct {
 
 // turn is one request's place in the queue.
 type turn struct {
-	come chan struct{} // closed when it has come
-	at   time.Time     // when that was
+	come          chan struct{} // closed when it has come
+	before, after time.Time     // the budget's next, then
 }
 
 // NewBudget returns a budget of so many requests a second; 0 is no limit.
@@ -76,8 +76,8 @@ func (b *Budget) Wait(ctx context.Context) error {
 	defer b.mu.Unlock()
 	if i := slices.Index(b.queue[class], t); i >= 0 {
 		b.queue[class] = slices.Delete(b.queue[class], i, i+1)
-	} else if b.next.Equal(t.at.Add(b.interval)) { // the turn came at the same moment: the next one has it
-		b.next = t.at
+	} else if b.next.Equal(t.after) { // the turn came at the same moment: the next one has it
+		b.next = t.before
 		b.dispatch()
 	}
 	return ctx.Err()
@@ -142,10 +142,12 @@ func (b *Budget) dispatch() {
 			})
 			return
 		}
-		b.queue[class][0].at = now
-		close(b.queue[class][0].come)
+		t := b.queue[class][0]
 		b.queue[class] = slices.Delete(b.queue[class], 0, 1)
+		t.before = b.next
 		b.next = later(b.next, now.Add(-caughtUp)).Add(b.interval)
+		t.after = b.next
+		close(t.come)
 		class = 0
 	}
 }

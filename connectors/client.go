@@ -83,7 +83,8 @@ func (c *Client) Budget(path string) *Budget {
 	return c.budgets.Get(c.credential.Secret, c.base.String()+path, c.rate)
 }
 
-// Now returns the earlier of our clock and the API's, as far as the API has told.
+// Now returns the earlier of our clock and the API's, as far as the API has told:
+// a second or so less than that, as its clock is told in whole seconds.
 func (c *Client) Now() time.Time {
 	return c.now().Add(-time.Duration(c.behind.Load()))
 }
@@ -158,9 +159,9 @@ func (c *Client) learnClock(h http.Header) {
 	if err != nil {
 		return
 	}
-	// The header has whole seconds: it may be a second older than it looks.
-	behind := c.now().Sub(date.Add(time.Second))
-	c.behind.Store(int64(max(0, behind)))
+	// The header has whole seconds and was on its way: the API's clock may be
+	// ahead of it, and is not behind it.
+	c.behind.Store(int64(max(0, c.now().Sub(date))))
 }
 
 // requestError classifies what made a request fail before there was an answer.

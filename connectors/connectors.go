@@ -164,6 +164,7 @@ type Batch struct {
 
 	after   Position // where its lane stands then
 	payload []byte   // the records as JSON Lines
+	size    int      // what it holds in memory, near enough
 }
 
 // Bounds of a batch.

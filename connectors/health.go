@@ -1,6 +1,7 @@
 package connectors
 
 import (
+	"cmp"
 	"errors"
 	"log/slog"
 	"sync"
@@ -95,14 +96,16 @@ func (s *Subscriber) failed(f *failures, err error) (wait time.Duration, giveUp 
 	f.count++
 	kind := KindOf(err)
 	s.health.bad(err, f.count)
+	var after time.Duration
+	if e := (*Error)(nil); errors.As(err, &e) {
+		after = e.After
+	}
 	if s.opts.Once {
-		long := s.opts.Now().Sub(f.since)
+		long, limit := s.opts.Now().Sub(f.since), cmp.Or(s.opts.GiveUp, giveUpWithin)
 		switch {
 		case kind == Fail, kind == Unavailable:
 			return 0, true
-		case s.opts.GiveUp > 0 && long >= s.opts.GiveUp:
-			return 0, true
-		case s.opts.GiveUp == 0 && (f.count >= giveUpAfter || long >= giveUpWithin):
+		case long >= limit, long+after > limit, s.opts.GiveUp == 0 && f.count >= giveUpAfter:
 			return 0, true
 		}
 	}
@@ -111,9 +114,5 @@ func (s *Subscriber) failed(f *failures, err error) (wait time.Duration, giveUp 
 	if kind == Fail || kind == Unavailable {
 		wait = backoff(1 << 10) // at the cap: only a person can mend it
 	}
-	var e *Error
-	if errors.As(err, &e) {
-		wait = max(wait, e.After)
-	}
-	return wait, false
+	return max(wait, after), false
 }

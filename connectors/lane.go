@@ -1,7 +1,9 @@
 package connectors
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"sync"
 	"time"
 )
@@ -10,6 +12,12 @@ const (
 	firstWindow = time.Hour // until an answer told how much an hour holds
 	maxWindow   = 30 * 24 * time.Hour
 	readAheadBy = 32 << 20 // bytes read and not yet committed
+	// leastWindow is as short as windows are made for a busy stream: each is
+	// asked for with two seconds more, which for shorter ones would be most of it.
+	leastWindow = 20 * time.Second
+	// aimedRecords is how many records a window should hold: a page, but for
+	// some room, as a page with a few records more would be two requests.
+	aimedRecords = MaxBatchRecords * 8 / 10
 )
 
 // lane reads windows side by side and delivers their batches in order.
@@ -18,8 +26,10 @@ type lane struct {
 	sub    *Subscriber
 	slots  []chan struct{} // requests under way, its own and the stream's
 	buffer *readAhead
-	size   time.Duration // of the next window
-	warm   bool          // a window was read: its size and the API's clock are known
+	size   time.Duration           // of the next window
+	warm   bool                    // a window was read: its size and the API's clock are known
+	nacks  int                     // in a row
+	cancel context.CancelCauseFunc // ends the read
 }
 
 func newLane(name Lane, sub *Subscriber, slots ...chan struct{}) *lane {
@@ -54,11 +64,12 @@ func (s *slot) release() {
 // read reads from a time on, or from the window that a read before this left
 // unfinished, up to end, which may move while it reads.
 func (l *lane) read(ctx context.Context, from time.Time, unfinished Position, end func() time.Time) error {
-	ctx, cancel := context.WithCancel(withLane(ctx, l.name))
+	ctx, cancel := context.WithCancelCause(withLane(ctx, l.name))
+	l.cancel = cancel
 	var readers sync.WaitGroup
 	var queue []*windowRead
 	defer func() {
-		cancel()
+		cancel(nil)
 		readers.Wait()
 		for _, r := range queue {
 			l.buffer.drop(r)
@@ -85,15 +96,16 @@ func (l *lane) read(ctx context.Context, from time.Time, unfinished Position, en
 		head := queue[0]
 		l.buffer.setHead(head)
 		for b := range head.out {
-			l.buffer.took(head, b.size())
+			l.buffer.took(head, b.size)
 			if err := l.sub.deliver(ctx, l, b, end); err != nil {
-				return err
+				return cmp.Or(context.Cause(ctx), err)
 			}
 		}
 		if head.err != nil {
-			return head.err
+			return cmp.Or(context.Cause(ctx), head.err)
 		}
 		l.learn(head)
+		l.buffer.drop(head)
 		queue = queue[1:]
 	}
 }
@@ -107,19 +119,29 @@ func (l *lane) ahead() int {
 	return 4 * l.sub.stream.Options.Requests
 }
 
+// gaveUp ends the read where the API lets nobody ask for longer than anybody
+// waits (Once). After other errors what was read before is still delivered.
+func (l *lane) gaveUp(err error) {
+	var e *Error
+	if errors.As(err, &e) && e.After > 0 {
+		l.cancel(err)
+	}
+}
+
 // learn sizes the next windows so that each is about one page.
 func (l *lane) learn(r *windowRead) {
 	l.warm = true
 	length := r.window.To.Sub(r.window.From)
-	switch {
-	case r.expired:
-		l.size = min(l.size, length/2)
-	case r.pages > 1:
-		l.size = min(l.size, length/time.Duration(r.pages))
-	case r.records < MaxBatchRecords/4 && length >= l.size:
-		l.size *= 2
+	least := leastWindow
+	switch aimed := time.Duration(float64(length) * aimedRecords / float64(max(r.records, 1))); {
+	case r.shortest > 0:
+		l.size, least = min(l.size, r.shortest), time.Second
+	case aimed < length:
+		l.size = min(l.size, aimed)
+	case length >= l.size: // a shorter one tells little
+		l.size = min(aimed, 2*l.size)
 	}
-	l.size = min(max(l.size.Truncate(time.Second), time.Second), maxWindow)
+	l.size = min(max(l.size.Truncate(time.Second), least), maxWindow)
 }
 
 func earlier(a, b time.Time) time.Time {

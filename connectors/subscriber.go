@@ -48,9 +48,11 @@ type Subscriber struct {
 	stream *Stream
 	opts   SubscriberOptions
 	out    chan *message.Message
-	stop   context.CancelFunc
 	done   chan struct{}
 	health health
+
+	life sync.Mutex // guards stop
+	stop context.CancelFunc
 
 	mu       sync.Mutex // held while a message is out: there is one committer
 	progress Progress
@@ -87,23 +89,32 @@ func Begin(p Progress, o Options, now time.Time) Progress {
 		p.Since = p.Since.UTC().Truncate(time.Second)
 		p.Live.At = p.Since
 	}
-	if p.Sweep.Due.IsZero() {
-		p.Sweep.Due = now.Add(o.SweepEvery).UTC()
+	if o.SweepBack == 0 { // one that was under way will not end
+		p.Sweep = SweepPosition{Due: p.Sweep.Due}
+	}
+	if latest := now.Add(o.SweepEvery).UTC(); p.Sweep.Due.IsZero() || p.Sweep.Due.After(latest) {
+		p.Sweep.Due = latest
 	}
 	return p
 }
 
 // Subscribe starts to read, in goroutines that end with ctx or Close.
 func (s *Subscriber) Subscribe(ctx context.Context, _ string) (<-chan *message.Message, error) {
+	s.life.Lock()
+	defer s.life.Unlock()
 	if s.stop != nil {
 		return nil, errors.New("this subscriber has been used; make a new one")
 	}
+	ctx, s.stop = context.WithCancel(ctx)
 	progress, err := s.opts.Store.Load(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("loading where %s stands: %w", s.stream.Key, err)
+		s.stop()
+		s.err = fmt.Errorf("loading where %s stands: %w", s.stream.Key, err)
+		close(s.out)
+		close(s.done)
+		return nil, s.err
 	}
 	s.progress = Begin(progress, s.stream.Options, s.opts.Now())
-	ctx, s.stop = context.WithCancel(ctx)
 	go func() {
 		defer close(s.done)
 		defer close(s.out)
@@ -115,8 +126,11 @@ func (s *Subscriber) Subscribe(ctx context.Context, _ string) (<-chan *message.M
 
 // Close ends the reading and waits for it.
 func (s *Subscriber) Close() error {
-	if s.stop != nil {
-		s.stop()
+	s.life.Lock()
+	stop := s.stop
+	s.life.Unlock()
+	if stop != nil {
+		stop()
 		<-s.done
 	}
 	return nil
@@ -154,28 +168,32 @@ func (s *Subscriber) live(ctx context.Context, l *lane) error {
 	}
 	end := func() time.Time {
 		now := s.stream.client.Now().Add(-settle)
-		if s.opts.Once { // what is younger than a second counts too
-			return earlier(ceilSecond(now), stopAt)
+		if s.opts.Once { // what the API's clock did not tell of its last second counts too
+			return earlier(ceilSecond(now.Add(time.Second)), stopAt)
 		}
 		return now.UTC().Truncate(time.Second)
 	}
-	for nacks := 0; ; {
+	for {
 		began := time.Now()
 		p := s.current()
-		err := l.read(ctx, later(p.Since, p.Live.At.Add(-o.Overlap)), p.Live, end)
+		from := later(p.Since, p.Live.At.Add(-o.Overlap))
+		if !from.Before(end()) {
+			// The API's clock may have been wrong when it told us: without a
+			// request it would never tell us better.
+			s.stream.client.forgetClock()
+		}
+		err := l.read(ctx, from, p.Live, end)
 		switch {
 		case ctx.Err() != nil:
 			return ctx.Err()
 		case errors.Is(err, errNacked):
-			nacks++
-			if err := sleep(ctx, backoff(nacks)); err != nil {
+			if err := sleep(ctx, backoff(l.nacks)); err != nil {
 				return err
 			}
 			continue
 		case err != nil || s.opts.Once:
 			return err
 		}
-		nacks = 0
 		if err := sleep(ctx, o.Poll-time.Since(began)); err != nil {
 			return err
 		}
@@ -184,7 +202,7 @@ func (s *Subscriber) live(ctx context.Context, l *lane) error {
 
 // sweeps reads the recent past again, each time one is due.
 func (s *Subscriber) sweeps(ctx context.Context, l *lane) error {
-	for nacks := 0; ; {
+	for {
 		p := s.current()
 		if p.Sweep.Until.IsZero() {
 			if err := sleep(ctx, p.Sweep.Due.Sub(s.opts.Now())); err != nil {
@@ -198,14 +216,12 @@ func (s *Subscriber) sweeps(ctx context.Context, l *lane) error {
 		case ctx.Err() != nil:
 			return ctx.Err()
 		case errors.Is(err, errNacked):
-			nacks++
-			if err := sleep(ctx, backoff(nacks)); err != nil {
+			if err := sleep(ctx, backoff(l.nacks)); err != nil {
 				return err
 			}
 		case err != nil:
 			return err
 		default:
-			nacks = 0
 			s.endSweep()
 		}
 	}
@@ -260,7 +276,9 @@ func (s *Subscriber) deliver(ctx context.Context, l *lane, b *Batch, end func() 
 	}
 	select {
 	case <-msg.Acked():
+		l.nacks = 0
 	case <-msg.Nacked():
+		l.nacks++
 		return errNacked
 	case <-ctx.Done():
 		return ctx.Err()

@@ -24,25 +24,33 @@ type windowRead struct {
 	requests int             // made since the last batch
 	pages    int
 	records  int
-	expired  bool
+	shortest time.Duration // the shortest part that it was cut into; 0: it was not
+	failing  failures
+	stuck    bool // not even one second can be read before its cursor ends
 }
+
+// verdict is what comes of reading a window.
+type verdict int
+
+const (
+	done  verdict = iota
+	again         // begin again
+	halve         // begin again, with its first half
+)
 
 // run closes out when the window is read, or cannot be.
 func (r *windowRead) run(ctx context.Context) {
 	defer close(r.out)
 	todo := []Window{r.window}
 	for len(todo) > 0 && r.err == nil {
-		var restart bool
-		restart, r.err = r.read(ctx, todo[0])
-		switch {
-		case r.err != nil:
-		case !restart:
+		var v verdict
+		switch v, r.err = r.read(ctx, todo[0]); v {
+		case done:
 			todo = todo[1:]
-		case todo[0].To.Sub(todo[0].From) > time.Second:
-			// The cursor ended before the window did. Half of it takes half as
-			// long, so this ends.
+		case halve:
 			w := todo[0]
-			middle := w.From.Add(w.To.Sub(w.From) / 2).Truncate(time.Second)
+			r.shortest = (w.To.Sub(w.From) / 2).Truncate(time.Second)
+			middle := w.From.Add(r.shortest)
 			todo = append([]Window{{w.From, middle}, {middle, w.To}}, todo[1:]...)
 		}
 	}
@@ -50,52 +58,67 @@ func (r *windowRead) run(ctx context.Context) {
 
 var cursorSeed = maphash.MakeSeed()
 
-// read reads one window from its cursor on. It returns true when the cursor is
-// not good any more and the window must begin again.
-func (r *windowRead) read(ctx context.Context, w Window) (restart bool, err error) {
-	cursor := r.cursor
+// read reads one window from its cursor on.
+func (r *windowRead) read(ctx context.Context, w Window) (verdict, error) {
+	cursor, stored := r.cursor, r.cursor != nil
 	r.cursor = nil
 	r.seen = tally{}
 	r.cursors = map[uint64]bool{maphash.Bytes(cursorSeed, cursor): cursor != nil}
-	var failing failures
+	divisible := w.To.Sub(w.From) > time.Second
 	for {
 		next, err := r.page(ctx, w, cursor)
 		if err == nil {
-			r.lane.sub.health.good(failing.count)
-			failing = failures{}
-			if next == nil {
-				return false, nil
+			if r.stuck = r.stuck && next != nil; !r.stuck {
+				r.lane.sub.health.good(r.failing.count)
+				r.failing = failures{}
 			}
-			cursor = next
+			if next == nil {
+				return done, nil
+			}
+			cursor, stored = next, false
 			continue
 		}
 		if ctx.Err() != nil {
-			return false, ctx.Err()
+			return done, ctx.Err()
 		}
 		r.seen.dropPage()
-		if KindOf(err) == Restart && cursor != nil {
-			r.expired = true
-			return true, nil
+		ended := KindOf(err) == Restart && cursor != nil
+		switch {
+		case ended && stored: // it was kept too long, the window is not to blame
+			return again, nil
+		case ended && divisible: // half of it takes half as long, so this ends
+			return halve, nil
 		}
-		wait, giveUp := r.lane.sub.failed(&failing, err)
+		r.stuck = r.stuck || ended
+		wait, giveUp := r.lane.sub.failed(&r.failing, err)
 		if giveUp {
-			return false, err
+			r.lane.gaveUp(err)
+			return done, err
 		}
 		if err := sleep(ctx, wait); err != nil {
-			return false, err
+			return done, err
+		}
+		switch {
+		case ended:
+			return again, nil
+		case divisible && cursor == nil && KindOf(err) == Retry && r.failing.count%halveAfter == 0:
+			return halve, nil // it may be more than the API can answer in time
 		}
 	}
 }
+
+// halveAfter is how many failures of a request halve its window.
+const halveAfter = 3
 
 // page reads one page. Its last batch carries the position behind it; those
 // before leave the position where it is.
 func (r *windowRead) page(ctx context.Context, w Window, cursor json.RawMessage) (json.RawMessage, error) {
 	stream := r.lane.sub.stream
 	slot := &slot{lane: r.lane}
-	if err := slot.take(ctx); err != nil {
+	defer slot.release()
+	if err := r.admit(ctx, slot); err != nil {
 		return nil, err
 	}
-	defer slot.release()
 	r.requests++
 	page, err := stream.Pager.Page(ctx, Request{From: w.From.Add(-time.Second), To: w.To.Add(time.Second), Cursor: cursor})
 	if err != nil {
@@ -171,38 +194,43 @@ func (r *windowRead) position(w Window, next json.RawMessage) *Position {
 	return &Position{Window: w, Cursor: next}
 }
 
-// deliver hands a batch over; after is nil when more of the page follows. A
-// reader that has to wait gives its slot back meanwhile: the window that is
-// committed next may need it.
+// admit waits until there is room for what the window may read next, and for the
+// request. Who waits for room holds no slot: the window that is committed next,
+// which makes the room, may need it.
+func (r *windowRead) admit(ctx context.Context, slot *slot) error {
+	for {
+		if err := slot.take(ctx); err != nil || r.lane.buffer.open(r) {
+			return err
+		}
+		slot.release()
+		if err := r.lane.buffer.room(ctx, r); err != nil {
+			return err
+		}
+	}
+}
+
+// deliver hands a batch over; after is nil when more of the page follows.
 func (r *windowRead) deliver(ctx context.Context, w Window, began time.Time, b *Batch, after *Position, slot *slot) error {
 	b.Lane, b.Window, b.Began = r.lane.name, w, began
 	b.Requests, r.requests = r.requests, 0
 	if after != nil {
 		b.EndsPage, b.after = true, *after
 	}
-	size := b.size()
-	if r.lane.buffer.try(r, size) {
-		select {
-		case r.out <- b:
-			return nil
-		default:
-		}
-	} else {
-		slot.release()
-		if err := r.lane.buffer.put(ctx, r, size); err != nil {
-			return err
-		}
-	}
-	slot.release()
+	r.lane.buffer.add(r, b.size)
 	select {
 	case r.out <- b:
-	case <-ctx.Done():
-		return ctx.Err()
+	default:
+		slot.release()
+		select {
+		case r.out <- b:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
 	}
 	if after != nil {
 		return nil
 	}
-	return slot.take(ctx)
+	return r.admit(ctx, slot)
 }
 
 // failures counts what failed in a row for one request.
@@ -212,8 +240,10 @@ type failures struct {
 }
 
 // readAhead bounds what is read and not yet committed: windows that are read
-// side by side wait when together they hold more. The one that is committed next
-// may always go on.
+// side by side wait while together they hold more. A window that may go on reads
+// a batch, so that there are at most as many more batches than max as there may
+// be requests. The window that is committed next may always go on once all of it
+// is taken.
 type readAhead struct {
 	mu   sync.Mutex
 	max  int
@@ -227,25 +257,20 @@ func newReadAhead(max int) *readAhead {
 	return &readAhead{max: max, held: map[*windowRead]int{}, wake: make(chan struct{})}
 }
 
-// try reserves room; it returns false when there is none.
-func (a *readAhead) try(r *windowRead, size int) bool {
+// open says whether a window may read more.
+func (a *readAhead) open(r *windowRead) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.used+size > a.max && (a.head != r || a.held[r] > 0) {
-		return false
-	}
-	a.used += size
-	a.held[r] += size
-	return true
+	return a.used <= a.max || a.head == r && a.held[r] == 0
 }
 
-// put waits until there is room.
-func (a *readAhead) put(ctx context.Context, r *windowRead, size int) error {
+// room waits until a window may read more.
+func (a *readAhead) room(ctx context.Context, r *windowRead) error {
 	for {
 		a.mu.Lock()
 		wake := a.wake
 		a.mu.Unlock()
-		if a.try(r, size) {
+		if a.open(r) {
 			return nil
 		}
 		select {
@@ -256,18 +281,23 @@ func (a *readAhead) put(ctx context.Context, r *windowRead, size int) error {
 	}
 }
 
+func (a *readAhead) add(r *windowRead, size int) {
+	a.change(func() {
+		a.used += size
+		a.held[r] += size
+	})
+}
+
 func (a *readAhead) took(r *windowRead, size int) {
 	a.change(func() {
 		a.used -= size
-		if a.held[r] -= size; a.held[r] == 0 {
-			delete(a.held, r)
-		}
+		a.held[r] -= size
 	})
 }
 
 func (a *readAhead) setHead(r *windowRead) { a.change(func() { a.head = r }) }
 
-// drop forgets what a window held that is not read any more.
+// drop forgets a window that is read, or not read any more.
 func (a *readAhead) drop(r *windowRead) {
 	a.change(func() {
 		a.used -= a.held[r]
