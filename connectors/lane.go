@@ -9,7 +9,8 @@ import (
 )
 
 const (
-	firstWindow = time.Hour // until an answer told how much an hour holds
+	firstWindow = time.Minute // until an answer told how much a minute holds
+	growth      = 8           // how much larger the next window may be
 	maxWindow   = 30 * 24 * time.Hour
 	readAheadBy = 32 << 20 // bytes read and not yet committed
 	// leastWindow is as short as windows are made for a busy stream: each is
@@ -139,7 +140,7 @@ func (l *lane) learn(r *windowRead) {
 	case aimed < length:
 		l.size = min(l.size, aimed)
 	case length >= l.size: // a shorter one tells little
-		l.size = min(aimed, 2*l.size)
+		l.size = min(aimed, growth*l.size)
 	}
 	l.size = min(max(l.size.Truncate(time.Second), least), maxWindow)
 }
