@@ -25,6 +25,22 @@ type builder struct {
 // span is where a record's bytes are in the arenas, which move while they grow.
 type span struct{ raw, rawEnd, members, membersEnd int }
 
+// sizes are how much a batch took. The stream's next one will take about as much,
+// so that its arenas need not grow.
+type sizes struct{ records, raw, members int }
+
+// maxReserved is how much is reserved unseen, in bytes.
+const maxReserved = 2 << 20
+
+func (b *builder) reserve() {
+	if last := b.stream.last.Load(); last != nil {
+		b.records = make([]Prepared, 0, last.records)
+		b.spans = make([]span, 0, last.records)
+		b.raw = make([]byte, 0, min(last.raw+last.raw/8, maxReserved))
+		b.members = make([]byte, 0, min(last.members+last.members/8, maxReserved))
+	}
+}
+
 func (b *builder) full() bool {
 	return len(b.records) >= MaxBatchRecords || len(b.raw)+len(b.members)+b.deadBytes >= MaxBatchBytes
 }
@@ -32,6 +48,9 @@ func (b *builder) full() bool {
 // add takes a record over and gives it its identity; seen counts the pass's
 // records that have nothing but their content to be told by.
 func (b *builder) add(r events.Record, seen *tally) {
+	if b.records == nil {
+		b.reserve()
+	}
 	p := Prepared{Record: r}
 	var s span
 	if r.Dead == nil {
@@ -86,7 +105,10 @@ func (b *builder) finish() *Batch {
 		batch.payload = jsonLines(b.records)
 		batch.size += len(batch.payload)
 	}
-	*b = builder{stream: b.stream, spans: b.spans[:0]}
+	if len(b.records) > 0 {
+		b.stream.last.Store(&sizes{len(b.records), len(b.raw), len(b.members)})
+	}
+	*b = builder{stream: b.stream}
 	return batch
 }
 

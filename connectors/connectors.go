@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"iter"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"github.com/millrace-io/millrace/config"
@@ -74,6 +75,7 @@ type Stream struct {
 	client  *Client
 	budget  *Budget
 	metrics *streamMetrics
+	last    atomic.Pointer[sizes] // of the latest batch; nil before the first
 }
 
 // Pager asks an API for one page. Page is called by several goroutines at once,

@@ -7,11 +7,13 @@ import (
 	"github.com/millrace-io/millrace/events"
 )
 
-// Fields is what a mapping works with: a scanner for the record's text and a
-// builder for the event's data, both used again for the next record.
+// Fields is what a mapping works with: a scanner for the record's text, another
+// one for an object inside of it, and a builder for the event's data, all used
+// again for the next record.
 type Fields struct {
 	events.Scanner
 	events.Members
+	Inner events.Scanner
 }
 
 // NewPage makes a page of an answer that holds one array at a path of keys. Map

@@ -1,6 +1,7 @@
 package connectors
 
 import (
+	"bytes"
 	"math"
 	"strconv"
 	"strings"
@@ -20,6 +21,8 @@ func Text(value []byte) string {
 		return ""
 	}
 	switch c := value[0]; {
+	case c == '"' && len(value) > 1 && bytes.IndexByte(value, '\\') < 0:
+		return string(value[1 : len(value)-1])
 	case c == '"':
 		text, err := jsontext.AppendUnquote(nil, value)
 		if err != nil {
@@ -31,6 +34,17 @@ func Text(value []byte) string {
 	}
 	return ""
 }
+
+// IsText says whether a value is that string.
+func IsText(value []byte, text string) bool {
+	if len(value) == len(text)+2 && value[0] == '"' && string(value[1:len(value)-1]) == text {
+		return true
+	}
+	return bytes.IndexByte(value, '\\') >= 0 && Text(value) == text
+}
+
+// String returns the value if it is a string, as JSON.
+func String(value []byte) []byte { return ofKind(value, '"') }
 
 // Object returns the value if it is an object.
 func Object(value []byte) []byte { return ofKind(value, '{') }
@@ -108,6 +122,9 @@ func inRange(t time.Time) time.Time {
 
 // SnakeCase writes a vendor's word as ours are written: QuickReply is quick_reply.
 func SnakeCase(word string) string {
+	if strings.Trim(word, "abcdefghijklmnopqrstuvwxyz_0123456789") == "" {
+		return word
+	}
 	var b strings.Builder
 	var before rune
 	for _, r := range word {

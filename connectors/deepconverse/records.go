@@ -56,8 +56,8 @@ const userInputType = "UserInput"
 // userActionType and userInput are documented.
 func message(raw []byte, f *connectors.Fields, bot string) events.Record {
 	r := events.Record{Type: events.TypeMessage}
-	var kind, action string
-	var sent, input []byte
+	var sent, input, action []byte
+	var fromUser bool
 	r.Dead = f.Object(raw, func(name, value []byte) {
 		switch string(name) {
 		case "_id":
@@ -67,11 +67,11 @@ func message(raw []byte, f *connectors.Fields, bot string) events.Record {
 		case "conversationId":
 			r.Key = connectors.Text(value)
 		case "type":
-			kind = connectors.Text(value)
+			fromUser = connectors.IsText(value, userInputType)
 		case "outMsg":
 			sent = value
 		case "userActionType":
-			action = connectors.Text(value)
+			action = value
 		case "userInput":
 			input = value
 		}
@@ -84,49 +84,41 @@ func message(raw []byte, f *connectors.Fields, bot string) events.Record {
 	f.Text("bot", bot)
 	f.Time("occurred_at", r.Time)
 	content := sent
-	if kind == userInputType {
+	if fromUser {
 		content = input
 		f.Text("sender", "user")
 		f.Text("direction", "inbound")
-	} else if len(sent) > 0 && string(sent) != "null" {
+	} else if connectors.String(sent) != nil || connectors.Object(sent) != nil {
 		f.Text("direction", "outbound")
 	}
-	text, inner := readable(content)
-	switch {
-	case kind == userInputType && action != "":
-		f.Text("kind", connectors.SnakeCase(action))
-	case inner != "":
-		f.Text("kind", connectors.SnakeCase(inner))
-	case text != nil:
+	text, kind := readable(content, &f.Inner)
+	if fromUser && connectors.Text(action) != "" {
+		kind = action
+	}
+	if word := connectors.Text(kind); word != "" {
+		f.Text("kind", connectors.SnakeCase(word))
+	} else if text != nil {
 		f.Text("kind", "text")
 	}
-	if text != nil {
-		f.Text("text", *text)
-	}
+	f.JSON("text", text)
 	f.JSON("payload", connectors.Object(content))
 	return r
 }
 
-// readable finds what a person would read of a message, nil when there is none,
-// and its type where it is an object that names one.
-func readable(content []byte) (text *string, kind string) {
-	if len(content) > 0 && content[0] == '"' {
-		plain := connectors.Text(content)
-		return &plain, ""
-	}
+// readable finds what a person would read of a message, a JSON string, nil when
+// there is none, and its type where it is an object that names one.
+func readable(content []byte, scan *events.Scanner) (text, kind []byte) {
 	if connectors.Object(content) == nil {
-		return nil, ""
+		return connectors.String(content), nil
 	}
-	var scan events.Scanner
 	best := len(textKeys)
 	scan.Object(content, func(name, value []byte) {
 		if string(name) == "type" {
-			kind = connectors.Text(value)
+			kind = value
 		}
 		for rank, key := range textKeys[:best] {
-			if string(name) == key && len(value) > 0 && value[0] == '"' {
-				plain := connectors.Text(value)
-				text, best = &plain, rank
+			if string(name) == key && connectors.String(value) != nil {
+				text, best = value, rank
 			}
 		}
 	})
