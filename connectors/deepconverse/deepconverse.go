@@ -73,8 +73,10 @@ func newConnector(section connectors.Section, env connectors.Env) (*connectors.C
 	if err := config.Decode(section.Raw, &s); err != nil {
 		return nil, err
 	}
-	if s.APIKey == "" || s.BotName == "" {
-		return nil, errors.New("api_key and bot_name are required")
+	for _, required := range []struct{ key, value string }{{"api_key", s.APIKey}, {"bot_name", s.BotName}} {
+		if required.value == "" {
+			return nil, errors.New(required.key + " is required")
+		}
 	}
 	c := &connectors.Connector{Name: section.Name, Vendor: vendor, Account: s.BotName}
 	if s.Account != "" {
@@ -140,7 +142,11 @@ func (p *pager) query(r connectors.Request, limit int) (url.Values, error) {
 
 // Page asks for one page; see [connectors.Pager].
 func (p *pager) Page(ctx context.Context, r connectors.Request) (*connectors.Page, error) {
-	query, err := p.query(r, perPage)
+	return p.ask(ctx, r, perPage)
+}
+
+func (p *pager) ask(ctx context.Context, r connectors.Request, limit int) (*connectors.Page, error) {
+	query, err := p.query(r, limit)
 	if err != nil {
 		return nil, err
 	}
@@ -179,17 +185,19 @@ func nextCursor(a *connectors.Array) (json.RawMessage, error) {
 	return json.Marshal(text)
 }
 
-// probe proves the key with one record of a window of one second.
+// probe proves the key, and that it is the API that answers, with one record of a
+// window of one second.
 func (p *pager) probe(ctx context.Context) error {
 	now := p.client.Now().Truncate(time.Second)
-	query, err := p.query(connectors.Request{From: now.Add(-time.Second), To: now}, 1)
+	page, err := p.ask(ctx, connectors.Request{From: now.Add(-time.Second), To: now}, 1)
 	if err != nil {
 		return err
 	}
-	answer, err := p.client.Get(ctx, "listing "+p.name, p.path, query)
-	if err != nil {
-		return err
+	defer page.Close()
+	for _, err := range page.Records {
+		if err != nil {
+			return &connectors.Error{Kind: connectors.KindOf(err), Op: "reading " + p.name, Err: err}
+		}
 	}
-	answer.Close()
 	return nil
 }

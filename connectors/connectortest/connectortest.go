@@ -1,0 +1,144 @@
+// Package connectortest is the conformance suite of connectors: what each of them
+// has to do, whatever its API looks like, tried against the simulator. It is
+// imported by tests only.
+//
+// A connector gets a case in [Cases]; the test of the application's table of
+// connectors fails for one without.
+package connectortest
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/millrace-io/millrace/connectors"
+	"github.com/millrace-io/millrace/connectors/deepconverse"
+	"github.com/millrace-io/millrace/simulator"
+)
+
+// Secret is the credential that the simulator of the suite knows. No error, log
+// or record of the suite may show it.
+const Secret = "s3cr3t-c0nf0rm4nc3"
+
+// Harness is what the suite has to know of a connector.
+type Harness struct {
+	Type connectors.Type
+	// Section returns the keys that the connector needs to read the simulator at
+	// an address with [Secret], and nothing more.
+	Section func(baseURL string) map[string]any
+	// Required are the keys without which it must not start.
+	Required []string
+	// Endpoint names a stream's endpoint in the simulator's account.
+	Endpoint func(stream string) string
+	// Empty is the body of an answer without records.
+	Empty string
+}
+
+// Cases are the harnesses of all connectors, by type.
+func Cases() map[string]Harness {
+	return map[string]Harness{
+		deepconverse.Type.Name: {
+			Type: deepconverse.Type,
+			Section: func(baseURL string) map[string]any {
+				return map[string]any{"base_url": baseURL, "api_key": Secret, "bot_name": simulator.DefaultBotName}
+			},
+			Required: []string{"api_key", "bot_name"},
+			Endpoint: func(stream string) string { return "deepconverse/" + stream },
+			Empty:    `{"data":[],"cursor":null}`,
+		},
+	}
+}
+
+// Run tries a connector.
+func Run(t *testing.T, h Harness) {
+	ignore := goleak.IgnoreCurrent()
+	t.Cleanup(func() { goleak.VerifyNone(t, ignore) })
+	for name, test := range map[string]func(*testing.T, Harness){
+		"settings": settings, "reads all": readsAll, "resumes": resumes, "faults": faults, "ties": ties, "refusals": refusals,
+		"redirect": redirect, "wrong shapes": wrongShapes, "empty windows": emptyWindows, "probe": probe,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			test(t, h)
+		})
+	}
+}
+
+// backlog is how far the simulator's records reach back.
+const backlog = 6 * time.Hour
+
+// simulate serves a simulator for one test.
+func simulate(t *testing.T, o simulator.Options) (*simulator.Simulator, string) {
+	t.Helper()
+	o.APIKey, o.Span = Secret, backlog
+	s, err := simulator.New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s, serve(t, s)
+}
+
+// serve serves a handler for one test.
+func serve(t *testing.T, handler http.Handler) string {
+	t.Helper()
+	server := httptest.NewServer(handler)
+	t.Cleanup(server.Close)
+	return server.URL
+}
+
+// connect makes the connector, without a limit to its rate unless keys has one.
+func (h Harness) connect(t *testing.T, baseURL string, keys map[string]any) *connectors.Connector {
+	t.Helper()
+	raw := h.Section(baseURL)
+	raw["rate"] = "1000000/s"
+	raw["since"] = time.Now().Add(-backlog - time.Hour)
+	for key, value := range keys {
+		raw[key] = value
+	}
+	transport := connectors.NewTransport()
+	t.Cleanup(transport.CloseIdleConnections)
+	c, err := h.Type.New(connectors.Section{Name: "c", Raw: raw}, connectors.Env{Budgets: connectors.NewBudgets(), Transport: transport})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(c.Streams) != len(h.Type.Streams) {
+		t.Fatalf("%d streams, want %v", len(c.Streams), h.Type.Streams)
+	}
+	return c
+}
+
+// store keeps where a stream stands from one read to the next.
+type store struct{ connectors.Progress }
+
+func (s *store) Load(context.Context) (connectors.Progress, error) { return s.Progress, nil }
+
+func (s *store) Save(_ context.Context, p connectors.Progress) error {
+	s.Progress = p
+	return nil
+}
+
+// answer is a server that says the same to every request.
+func answer(status int, body string, header ...string) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		for i := 0; i+1 < len(header); i += 2 {
+			w.Header().Set(header[i], header[i+1])
+		}
+		w.WriteHeader(status)
+		fmt.Fprint(w, body)
+	})
+}
+
+// hostOf returns the host of an address.
+func hostOf(address string) string {
+	u, err := url.Parse(address)
+	if err != nil {
+		return address
+	}
+	return u.Host
+}
