@@ -12,6 +12,7 @@ WANTED := $(shell awk '$$1 == "toolchain" { print $$2 }' go.mod)
 export GOTOOLCHAIN := $(shell GOTOOLCHAIN=$(WANTED) go version >/dev/null 2>&1 && echo $(WANTED) || echo local)
 
 GOLANGCI_LINT := v2.15.0
+# v1.9.0 requires a version of golang.org/x/telemetry that the proxy does not serve.
 GOVULNCHECK   := v1.8.0
 BENCHSTAT     := v0.0.0-20260908200009-22c9c6c9d4da
 OLD_NATS      := v2.11.4
@@ -35,8 +36,8 @@ race: servers ## the whole suite, COUNT times
 
 fuzz: ## every fuzz target, for FUZZTIME each
 	@grep -rEo --include='*_test.go' '^func Fuzz[A-Za-z0-9_]+' . | sed 's/:func / /' | while read -r file name; do \
-	  echo "go test -run '^$$' -fuzz '^$$name$$' -fuzztime $(FUZZTIME) ./$$(dirname "$$file")"; \
-	  go test -run '^$$' -fuzz "^$$name$$" -fuzztime $(FUZZTIME) "./$$(dirname "$$file")" </dev/null; \
+	  echo "go test -run '^$$' -fuzz '^$$name$$' -fuzztime $(FUZZTIME) $$(dirname "$$file")"; \
+	  go test -run '^$$' -fuzz "^$$name$$" -fuzztime $(FUZZTIME) "$$(dirname "$$file")" </dev/null; \
 	done
 
 lint: tools ## vet, linters, known vulnerabilities

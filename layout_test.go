@@ -16,6 +16,9 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/millrace-io/millrace/app"
+	"github.com/millrace-io/millrace/connectors/connectortest"
 )
 
 // rule says what a folder's files may import of this project. A pattern that
@@ -60,6 +63,16 @@ func TestLayout(t *testing.T) {
 	for _, folder := range slices.Sorted(maps.Keys(folders)) {
 		for _, problem := range problemsOf(t, module, folder, folders[folder]) {
 			t.Error(problem)
+		}
+	}
+}
+
+// A connector counts only when the conformance suite tries it.
+func TestEveryConnectorHasACase(t *testing.T) {
+	cases := connectortest.Cases()
+	for _, c := range app.Types {
+		if _, ok := cases[c.Name]; !ok {
+			t.Errorf("the connector %s has no case in connectors/connectortest", c.Name)
 		}
 	}
 }
