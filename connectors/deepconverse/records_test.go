@@ -227,15 +227,19 @@ func BenchmarkPage(b *testing.B) {
 		b.Run(c.stream, func(b *testing.B) {
 			const pages = 20
 			list := `{"data":[` + strings.Repeat(c.record+",", 999) + c.record + `],"cursor":`
-			last := []byte(list + `null}`)
+			answers := make([][]byte, pages)
+			for n := range answers {
+				cursor := strconv.Itoa(n + 1)
+				if n == pages-1 {
+					cursor = "null"
+				}
+				answers[n] = []byte(list + cursor + "}")
+			}
 			stream := stream(b, c.stream, func(r *http.Request) []byte {
 				n, _ := strconv.Atoi(r.URL.Query().Get("cursor"))
-				if n++; n < pages {
-					return []byte(list + strconv.Itoa(n) + "}")
-				}
-				return last
+				return answers[n]
 			})
-			b.SetBytes(pages * int64(len(last)))
+			b.SetBytes(pages * int64(len(answers[0])))
 			b.ReportAllocs()
 			for b.Loop() {
 				stream.Options.Since = time.Now().Add(-10 * time.Second)
