@@ -48,11 +48,14 @@ func TestMain(m *testing.M) {
 // serveSource serves records of a kilobyte, a third of it text, all made before the first request.
 func serveSource() {
 	text := strings.Repeat("Was the delivery there on time? Yes, thank you! ", 20)
-	more := strings.Repeat(`"a.parameter.of.the.flow":"with a value",`, 20)
+	var more string
+	for i := range 13 {
+		more += fmt.Sprintf(`"parameter.of.the.flow.%02d":"with a value",`, i)
+	}
 	pages := make([][]byte, benchRecords)
 	for i := range pages {
 		pages[i] = fmt.Appendf(nil, `{"_id":"%024x","time":%d,"conversationId":"c%07d","type":"UserInput","userActionType":"text","userInput":"%s","context":{%s"x":1}}`,
-			i, benchStart.Unix()+int64(i/benchDensity), i/20, text[:350], more[:41*13])
+			i, benchStart.Unix()+int64(i/benchDensity), i/20, text[:350], more)
 	}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -156,7 +159,7 @@ connectors:
 		}
 		return nil
 	})
-	if err != nil || n != benchRecords {
+	if dead := a.ingests[0].Status().Checkpoint.Counts.DeadLetters; err != nil || n != benchRecords || dead > 0 {
 		b.Fatalf("%d events of %d records (%v)", n, benchRecords, err)
 	}
 	return took, cpu, after.Mallocs - before.Mallocs, sample

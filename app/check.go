@@ -20,7 +20,6 @@ type CheckResult struct {
 	Account string `json:"account,omitempty"`
 	Streams string `json:"streams,omitempty"`
 	Result  string `json:"result"` // "valid", "ok" or what is wrong
-	err     error
 }
 
 // probeTimeout bounds each credential's and the broker's trial.

@@ -33,7 +33,6 @@ type StreamStatus struct {
 	Counts     ledger.Counts `json:"counts"`
 	NextSweep  time.Time     `json:"next_sweep,omitzero"`
 	Owner      string        `json:"owner,omitempty"`
-	checkpoint *ledger.Checkpoint
 }
 
 // request asks a running service; answer is its answer.

@@ -22,7 +22,8 @@ func (t *tenure) check(draft *ledger.Draft, batch *connectors.Batch, records []c
 	fresh := make([]events.Event, 0, len(records))
 	for n := range records {
 		r := &records[n]
-		id, isNew := r.Identity.Event(), false
+		id := r.Identity.Event()
+		var isNew bool
 		if t.stream.Versioned && r.Dead == nil {
 			id, isNew = draft.Version(r.Identity, r.Content, batch.Began)
 		} else {

@@ -32,21 +32,28 @@ var (
 	end   = start.Add(time.Hour)
 )
 
-// api is an API of one page for each window that gives the same elements always.
+// api is an API whose records are all of one moment: the start, or at.
 type api struct {
 	mu       sync.Mutex
 	elements []string
-	asked    []connectors.Request
+	at       time.Time
+	always   bool // they are in every answer, whatever window was asked for
 }
 
 func (a *api) Page(_ context.Context, r connectors.Request) (*connectors.Page, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.asked = append(a.asked, r)
-	body := "[" + strings.Join(a.elements, ",") + "]"
+	at := start
+	if !a.at.IsZero() {
+		at = a.at
+	}
+	body := "[]"
+	if a.always || !r.From.After(at) && r.To.After(at) {
+		body = "[" + strings.Join(a.elements, ",") + "]"
+	}
 	answer := &connectors.Answer{Reader: strings.NewReader(body), Began: time.Now()}
 	return connectors.NewPage(answer, 32<<20, nil, func(raw []byte, f *connectors.Fields) events.Record {
-		r := events.Record{Type: events.TypeMessage, Time: start}
+		r := events.Record{Type: events.TypeMessage, Time: at}
 		r.Dead = f.Object(raw, func(name, value []byte) {
 			if string(name) == "id" {
 				r.ID = connectors.Text(value)
@@ -206,9 +213,22 @@ func TestLargeRecordsAreKeptInParts(t *testing.T) {
 	}
 }
 
+// An API that gives records outside of the window that it was asked for repeats
+// nothing: the ids decide.
+func TestRecordsOutsideTheirWindow(t *testing.T) {
+	b := open(t, t.TempDir())
+	a := &api{elements: many(10), always: true}
+	for range 3 {
+		ingest(t, stream(t, a, false), options(b))
+	}
+	if n := len(read(t, b)); n != 10 {
+		t.Errorf("%d events of 10 records", n)
+	}
+}
+
 func TestVersions(t *testing.T) {
 	b := open(t, t.TempDir())
-	a := &api{}
+	a := &api{always: true}
 	var want []string
 	for n, content := range []string{"A", "A", "B", "A", "A"} {
 		element := fmt.Sprintf(`{"id":"1","x":%q}`, content)
@@ -365,7 +385,7 @@ func TestIDsAreForgottenBehindTheCursor(t *testing.T) {
 	now := end
 	o := options(b)
 	o.Now = func() time.Time { return now }
-	a := &api{}
+	a := &api{at: end.Add(-30 * time.Second)} // in what the next read overlaps
 	run := func(element string) (entries int, c *ledger.Checkpoint) {
 		a.elements = []string{element}
 		s := streamAt(t, a, false, o.Now)
@@ -394,7 +414,7 @@ func TestIDsAreForgottenBehindTheCursor(t *testing.T) {
 	if run(`{"id":"1"}`); len(read(t, b)) != 1 {
 		t.Error("a month's pause repeated an event")
 	}
-	now = now.Add(24 * time.Hour)
+	a.at = now.Add(-30 * time.Second)
 	entries, c := run(`{"id":"2"}`)
 	if entries != 1 || c.Forgotten.IsZero() || !c.Forgotten.Before(c.Live.At) {
 		t.Errorf("%d entries are kept, forgotten before %s at cursor %s", entries, c.Forgotten, c.Live.At)

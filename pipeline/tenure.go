@@ -88,7 +88,8 @@ func (t *tenure) handle(msg *message.Message) error {
 // (invariants 2 and 5). A batch that the broker does not take at once is
 // committed in parts; only the last moves the checkpoint.
 func (t *tenure) ingest(ctx context.Context, batch *connectors.Batch) error {
-	if err := t.load(ctx, batch.Window); err != nil {
+	reach := t.reach(batch)
+	if err := t.load(ctx, reach...); err != nil {
 		return err
 	}
 	t.uncounted.Requests += int64(batch.Requests)
@@ -147,7 +148,7 @@ func (t *tenure) commit(ctx context.Context, batch *connectors.Batch, draft *led
 		return t.advance(ctx)
 	}
 	next := t.next(seen, progress)
-	entry.Window = ledger.Range(batch.Window)
+	entry.Window = hull(t.reach(batch))
 	entry.Commit, entry.Lane, entry.Counts = next.Commits, string(batch.Lane), counts
 	stored, err := entry.Encode()
 	if err != nil {
@@ -236,18 +237,60 @@ func (t *tenure) cutoff(c *ledger.Checkpoint) time.Time {
 	return at.Add(-t.opts.Horizon)
 }
 
-// load brings in the ids of the entries that may name records of a window.
-func (t *tenure) load(ctx context.Context, w connectors.Window) error {
-	for _, name := range t.book.Needed(ledger.Range(w)) {
-		data, err := t.held.Entry(ctx, name)
-		if err != nil {
-			return fmt.Errorf("reading the ledger of %s: %w", t.stream.Key, err)
+// reach is where a batch's records may have been seen before: in its window,
+// and, where the API gave records outside of it, around their own times. Times
+// that are further away than ids are kept say nothing.
+func (t *tenure) reach(batch *connectors.Batch) []ledger.Range {
+	w := ledger.Range(batch.Window)
+	reach := []ledger.Range{w}
+	from, to := w.From.Add(-t.opts.Horizon), w.To.Add(t.opts.Horizon)
+	outside := ledger.Range{From: to, To: from}
+	for i := range batch.Records {
+		at := batch.Records[i].Time
+		if at.IsZero() || !at.Before(w.From) && !at.After(w.To) || at.Before(from) || at.After(to) {
+			continue
 		}
-		entry, err := ledger.DecodeEntry(data)
-		if err != nil {
-			return fmt.Errorf("%s: entry %s: %w", t.stream.Key, name, err)
+		if at.Before(outside.From) {
+			outside.From = at.Truncate(time.Second)
 		}
-		t.book.Load(name, entry)
+		if at.After(outside.To) {
+			outside.To = at.Truncate(time.Second).Add(time.Second)
+		}
+	}
+	if outside.From.Before(outside.To) {
+		reach = append(reach, outside)
+	}
+	return reach
+}
+
+// hull is the range that holds all of them.
+func hull(ranges []ledger.Range) ledger.Range {
+	out := ranges[0]
+	for _, r := range ranges[1:] {
+		if r.From.Before(out.From) {
+			out.From = r.From
+		}
+		if r.To.After(out.To) {
+			out.To = r.To
+		}
+	}
+	return out
+}
+
+// load brings in the ids of the entries that may name records of these ranges.
+func (t *tenure) load(ctx context.Context, ranges ...ledger.Range) error {
+	for _, r := range ranges {
+		for _, name := range t.book.Needed(r) {
+			data, err := t.held.Entry(ctx, name)
+			if err != nil {
+				return fmt.Errorf("reading the ledger of %s: %w", t.stream.Key, err)
+			}
+			entry, err := ledger.DecodeEntry(data)
+			if err != nil {
+				return fmt.Errorf("%s: entry %s: %w", t.stream.Key, name, err)
+			}
+			t.book.Load(name, entry)
+		}
 	}
 	return nil
 }
