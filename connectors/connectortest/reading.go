@@ -37,7 +37,7 @@ func read(t *testing.T, stream *connectors.Stream, kept connectors.ProgressStore
 	}
 	for msg := range out {
 		if accept != nil && accept(len(r.batches)) != nil {
-			sub.Close()
+			_ = sub.Close()
 			break
 		}
 		batch, _ := connectors.BatchOf(msg.Context())
