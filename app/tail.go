@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -61,6 +62,7 @@ func tail(ctx context.Context, broker topics.Broker, o TailOptions, out io.Write
 
 // writeJSON writes an event as CloudEvents' JSON format has it.
 func writeJSON(w io.Writer, m *topics.Received) error {
+	slices.SortFunc(m.Attributes, func(a, b events.Attribute) int { return strings.Compare(a.Name, b.Name) })
 	var line events.Members
 	for _, a := range m.Attributes {
 		line.Text(a.Name, a.Value)

@@ -152,8 +152,9 @@ func (s *Subscriber) run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return s.live(ctx, newLane(Live, s, slots)) })
 	if !s.opts.Once && o.SweepBack > 0 {
-		// A sweep leaves one slot to live reads, where there are two.
-		own := make(chan struct{}, max(1, o.Requests-1))
+		// A sweep takes few of the slots: live reads may need the others to
+		// spend the rate.
+		own := make(chan struct{}, max(1, o.Requests/4))
 		group.Go(func() error { return s.sweeps(ctx, newLane(Sweep, s, own, slots)) })
 	}
 	return group.Wait()
