@@ -237,7 +237,7 @@ func (a *App) ingest(ctx context.Context) error {
 	if !a.opts.Once {
 		return errors.Join(failed...)
 	}
-	return incomplete(a.ingests, failed, a.opts.Log)
+	return incomplete(a.ingests, failed, a.opts.Config.Broker.NATS.URL != "", a.opts.Log)
 }
 
 // Addr is where the embedded server takes clients; "" when it does not.

@@ -101,7 +101,7 @@ connectors:
 // Invariant 10, the last line of defence.
 func TestSecretsDoNotReachTheLog(t *testing.T) {
 	var out bytes.Buffer
-	log := NewLogger(&out, slog.LevelInfo, NewRedactor([]string{"p4ssw0rd", "abc"})).With("first", "a p4ssw0rd").WithGroup("group")
+	log := NewLogger(&out, slog.LevelInfo, NewRedactor([]string{"p4ss", "p4ssw0rd", "abc"})).With("first", "a p4ssw0rd").WithGroup("group")
 	log.Info("it is p4ssw0rd", "err", fmt.Errorf("wrapped: %w", errors.New("p4ssw0rd!")), slog.Group("g", "k", "p4ssw0rd"), "short", "abc")
 	if text := out.String(); strings.Contains(text, "p4ssw0rd") || strings.Count(text, "***") != 4 || !strings.Contains(text, "abc") {
 		t.Error(text)
@@ -120,8 +120,10 @@ func TestExitCodes(t *testing.T) {
 		{&topics.OpenError{Err: errors.New("port")}, 1},
 		{&topics.OpenError{Remote: true, Err: errors.New("old")}, 3},
 		{fmt.Errorf("x: %w", &ledger.NewerError{}), 1},
-		{&IncompleteError{[]error{remote}}, 3},
-		{&IncompleteError{[]error{remote, fmt.Errorf("x: %w", topics.ErrFull)}}, 1},
+		{&IncompleteError{Missing: []error{remote}}, 3},
+		{&IncompleteError{Missing: []error{errors.New("away")}, Remote: true}, 3},
+		{&IncompleteError{Missing: []error{errors.New("input/output error")}}, 1},
+		{&IncompleteError{Missing: []error{remote, fmt.Errorf("x: %w", topics.ErrFull)}}, 1},
 		{errors.New("anything"), 1},
 	} {
 		if got := ExitCode(c.err); got != c.want {

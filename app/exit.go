@@ -46,7 +46,7 @@ func ExitCode(err error) int {
 		return ExitOurs
 	case errors.As(err, &open) && !open.Remote:
 		return ExitOurs
-	case errors.As(err, &open), errors.As(err, &remote), errors.As(err, &missing):
+	case errors.As(err, &open), errors.As(err, &remote), errors.As(err, &missing) && missing.Remote:
 		return ExitRemote
 	}
 	return ExitOurs
@@ -54,7 +54,11 @@ func ExitCode(err error) int {
 
 // IncompleteError says which streams a run that was to end by itself has not
 // read to their end.
-type IncompleteError struct{ Missing []error }
+type IncompleteError struct {
+	Missing []error
+	// Remote is true where a broker that is not ours may be the cause.
+	Remote bool
+}
 
 func (e *IncompleteError) Error() string {
 	var b strings.Builder
@@ -69,7 +73,7 @@ func (e *IncompleteError) Unwrap() []error { return e.Missing }
 
 // incomplete makes one error of what the streams of a single run failed with. An
 // endpoint that the account does not have is only a warning.
-func incomplete(ingests []*pipeline.Ingest, failed []error, log *slog.Logger) error {
+func incomplete(ingests []*pipeline.Ingest, failed []error, foreignBroker bool, log *slog.Logger) error {
 	var missing []error
 	for n, err := range failed {
 		var remote *connectors.Error
@@ -84,5 +88,5 @@ func incomplete(ingests []*pipeline.Ingest, failed []error, log *slog.Logger) er
 	if len(missing) == 0 {
 		return nil
 	}
-	return &IncompleteError{missing}
+	return &IncompleteError{Missing: missing, Remote: foreignBroker}
 }

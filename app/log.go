@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"log/slog"
+	"slices"
 	"strings"
 )
 
@@ -15,7 +16,8 @@ const shortestSecret = 4
 // the last line of defence: nothing should have put them there (invariant 10).
 func NewRedactor(secrets []string) *strings.Replacer {
 	var pairs []string
-	for _, s := range secrets {
+	longestFirst := func(a, b string) int { return len(b) - len(a) } // one may begin with another
+	for _, s := range slices.SortedFunc(slices.Values(secrets), longestFirst) {
 		if len(s) >= shortestSecret {
 			pairs = append(pairs, s, "***")
 		}

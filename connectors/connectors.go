@@ -137,6 +137,9 @@ type Position struct {
 // Progress is where a stream stands in all its lanes.
 type Progress struct {
 	Since time.Time // where the stream begins; zero before its first start
+	// Floor is how far back may be read again: what was published before it is
+	// not remembered. Zero: all is.
+	Floor time.Time
 	Live  Position
 	Sweep SweepPosition
 }
@@ -155,8 +158,9 @@ type Batch struct {
 	Lane    Lane
 	Window  Window
 	Records []Prepared
-	// Began is when the request was sent that gave the records.
-	Began time.Time
+	// Began is when the request was sent that gave the records, Ended when the
+	// last of them had come.
+	Began, Ended time.Time
 	// Requests is how many requests were made for it, failed ones included.
 	Requests int
 	// EndsPage is false when more of the same page follows: Progress is as before.

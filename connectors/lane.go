@@ -64,7 +64,7 @@ func (s *slot) release() {
 
 // read reads from a time on, or from the window that a read before this left
 // unfinished, up to end, which may move while it reads.
-func (l *lane) read(ctx context.Context, from time.Time, unfinished Position, end func() time.Time) error {
+func (l *lane) read(ctx context.Context, from time.Time, unfinished Position, end func(ago time.Duration) time.Time) error {
 	ctx, cancel := context.WithCancelCause(withLane(ctx, l.name))
 	l.cancel = cancel
 	var readers sync.WaitGroup
@@ -86,8 +86,8 @@ func (l *lane) read(ctx context.Context, from time.Time, unfinished Position, en
 		from = w.To
 	}
 	for {
-		for len(queue) < l.ahead() && from.Before(end()) {
-			to := earlier(from.Add(l.size), end())
+		for len(queue) < l.ahead() && from.Before(end(0)) {
+			to := earlier(from.Add(l.size), end(0))
 			start(Window{from, to}, Position{})
 			from = to
 		}

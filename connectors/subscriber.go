@@ -167,8 +167,8 @@ func (s *Subscriber) live(ctx context.Context, l *lane) error {
 	if s.opts.Once {
 		settle, stopAt = 0, ceilSecond(s.opts.Now())
 	}
-	end := func() time.Time {
-		now := s.stream.client.Now().Add(-settle)
+	end := func(ago time.Duration) time.Time {
+		now := s.stream.client.Now().Add(-ago - settle)
 		if s.opts.Once { // what the API's clock did not tell of its last second counts too
 			return earlier(ceilSecond(now.Add(time.Second)), stopAt)
 		}
@@ -177,8 +177,8 @@ func (s *Subscriber) live(ctx context.Context, l *lane) error {
 	for {
 		began := time.Now()
 		p := s.current()
-		from := later(p.Since, p.Live.At.Add(-o.Overlap))
-		if !from.Before(end()) {
+		from := p.notBefore(p.Live.At.Add(-o.Overlap))
+		if !from.Before(end(0)) {
 			// The API's clock may have been wrong when it told us: without a
 			// request it would never tell us better.
 			s.stream.client.forgetClock()
@@ -211,7 +211,7 @@ func (s *Subscriber) sweeps(ctx context.Context, l *lane) error {
 			}
 			p = s.beginSweep()
 		}
-		end := func() time.Time { return p.Sweep.Until }
+		end := func(time.Duration) time.Time { return p.Sweep.Until }
 		err := l.read(ctx, p.Sweep.At, p.Sweep.Position, end)
 		switch {
 		case ctx.Err() != nil:
@@ -240,7 +240,7 @@ func (s *Subscriber) beginSweep() Progress {
 	defer s.mu.Unlock()
 	p := &s.progress
 	p.Sweep.Until = p.Live.At
-	p.Sweep.Position = Position{At: later(p.Since, p.Live.At.Add(-s.stream.Options.SweepBack))}
+	p.Sweep.Position = Position{At: p.notBefore(p.Live.At.Add(-s.stream.Options.SweepBack))}
 	return *p
 }
 
@@ -254,6 +254,10 @@ func (s *Subscriber) endSweep() {
 	}
 }
 
+// notBefore moves a beginning up to where the stream begins, and to what is
+// still remembered.
+func (p *Progress) notBefore(t time.Time) time.Time { return later(later(p.Since, p.Floor), t) }
+
 func (s *Subscriber) nextSweep() SweepPosition {
 	return SweepPosition{Due: s.opts.Now().Add(s.stream.Options.SweepEvery).UTC()}
 }
@@ -261,12 +265,14 @@ func (s *Subscriber) nextSweep() SweepPosition {
 var errNacked = errors.New("the batch was not accepted and is read again")
 
 // deliver sends a batch as a message and waits until it is committed.
-func (s *Subscriber) deliver(ctx context.Context, l *lane, b *Batch, end func() time.Time) error {
+func (s *Subscriber) deliver(ctx context.Context, l *lane, b *Batch, end func(time.Duration) time.Time) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	b.Progress = s.progress
 	if b.EndsPage {
-		s.move(&b.Progress, l.name, b.after, end())
+		// What the API could know is told by its clock when it was asked.
+		asked := s.stream.client.now().Sub(b.Began)
+		s.move(&b.Progress, l.name, b.after, end(asked))
 	}
 	msg := message.NewMessage(watermill.NewUUID(), b.payload)
 	msg.SetContext(context.WithValue(ctx, batchKey{}, b))

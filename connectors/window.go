@@ -211,7 +211,7 @@ func (r *windowRead) admit(ctx context.Context, slot *slot) error {
 
 // deliver hands a batch over; after is nil when more of the page follows.
 func (r *windowRead) deliver(ctx context.Context, w Window, began time.Time, b *Batch, after *Position, slot *slot) error {
-	b.Lane, b.Window, b.Began = r.lane.name, w, began
+	b.Lane, b.Window, b.Began, b.Ended = r.lane.name, w, began, r.lane.sub.stream.client.now()
 	b.Requests, r.requests = r.requests, 0
 	if after != nil {
 		b.EndsPage, b.after = true, *after

@@ -35,7 +35,7 @@ type page struct {
 type version struct {
 	content events.Hash
 	number  uint32
-	began   time.Time
+	ended   time.Time // when the answer that gave it had come; zero when it was loaded
 	page    *page
 }
 
@@ -94,7 +94,7 @@ func (b *Book) Load(name string, e *Entry) {
 		b.ids[id] = struct{}{}
 	}
 	for _, v := range e.Versions {
-		b.records[v.Record] = append(b.records[v.Record], version{v.Content, v.Number, v.Began, p})
+		b.records[v.Record] = append(b.records[v.Record], version{v.Content, v.Number, v.ended, p})
 		p.versions = append(p.versions, v.Record)
 	}
 }
@@ -179,11 +179,12 @@ func (d *Draft) Record(id events.ID) bool {
 	return true
 }
 
-// Version checks a version of a record that changes. It returns the event's id,
-// and false when it is the latest that was published, or was asked for before
-// the latest one was.
-func (d *Draft) Version(record events.Identity, content events.Hash, began time.Time) (events.ID, bool) {
-	began = began.Truncate(time.Millisecond)
+// Version checks a version of a record that changes, from an answer that was
+// asked for when it began and had come when it ended. It returns the event's id,
+// and false when it is the latest that was published, or may be older than that:
+// of two answers that were under way at the same time nobody can tell which one
+// the API made first.
+func (d *Draft) Version(record events.Identity, content events.Hash, began, ended time.Time) (events.ID, bool) {
 	number := uint32(0)
 	var latest *version
 	for _, known := range [][]version{d.book.records[record], d.records[record]} {
@@ -194,14 +195,14 @@ func (d *Draft) Version(record events.Identity, content events.Hash, began time.
 			}
 		}
 	}
-	if latest != nil && (latest.content == content || began.Before(latest.began)) {
+	if latest != nil && (latest.content == content || began.Before(latest.ended)) {
 		return events.ID{}, false
 	}
 	if d.records == nil {
 		d.records = map[events.Identity][]version{}
 	}
-	d.records[record] = append(d.records[record], version{content: content, number: number, began: began})
-	d.entry.Versions = append(d.entry.Versions, RecordVersion{record, content, number, began})
+	d.records[record] = append(d.records[record], version{content: content, number: number, ended: ended})
+	d.entry.Versions = append(d.entry.Versions, RecordVersion{record, content, number, ended})
 	return record.Version(content, int(number)), true
 }
 
@@ -209,4 +210,11 @@ func (d *Draft) Version(record events.Identity, content events.Hash, began time.
 func (d *Draft) Entry() *Entry { return &d.entry }
 
 // Mark puts a committed draft into the book.
-func (d *Draft) Mark() { d.book.Load(d.entry.Name(), &d.entry) }
+func (d *Draft) Mark() {
+	if !d.Empty() {
+		d.book.Load(d.entry.Name(), &d.entry)
+	}
+}
+
+// Empty says whether nothing that was checked is new.
+func (d *Draft) Empty() bool { return len(d.entry.IDs) == 0 && len(d.entry.Versions) == 0 }

@@ -42,6 +42,14 @@ func TestOnlyWhatIsMarkedIsADuplicate(t *testing.T) {
 	}
 }
 
+func TestDuplicatesLeaveNothingInTheBook(t *testing.T) {
+	book, _ := ledger.NewBook(false, nil)
+	book.Draft().Mark()
+	if entries, _ := book.Len(); entries != 0 {
+		t.Errorf("%d entries of a draft without anything new", entries)
+	}
+}
+
 func TestEntriesAreLoadedWhereTheyTouch(t *testing.T) {
 	book, _ := ledger.NewBook(false, nil)
 	var names []string
@@ -106,10 +114,10 @@ func TestVersions(t *testing.T) {
 	book, _ := ledger.NewBook(true, nil)
 	var names []string
 	var stored []*ledger.Entry
-	step := func(content events.Hash, began int, want bool, number int) {
+	step := func(content events.Hash, began, ended int, want bool, number int) {
 		t.Helper()
 		d := book.Draft()
-		got, isNew := d.Version(rec, content, at(began))
+		got, isNew := d.Version(rec, content, at(began), at(ended))
 		if isNew != want {
 			t.Fatalf("new: %v, want %v", isNew, want)
 		}
@@ -132,12 +140,22 @@ func TestVersions(t *testing.T) {
 		}
 		names, stored = append(names, e.Name()), append(stored, decoded)
 	}
-	step(a, 1, true, 0)
-	step(a, 2, false, 0) // read again
-	step(b, 3, true, 0)
-	step(a, 2, false, 0) // an old answer
-	step(a, 4, true, 1)  // A, B, A
-	step(b, 5, true, 1)
+	step(a, 1, 2, true, 0)
+	step(a, 3, 4, false, 0)  // read again
+	step(b, 5, 8, true, 0)   // a slow answer
+	step(a, 4, 5, false, 0)  // an old answer
+	step(a, 7, 9, false, 0)  // one that was under way at the same time
+	step(a, 8, 10, true, 1)  // A, B, A
+	step(b, 11, 12, true, 1) // and B again
+
+	// Both in one batch: neither is told from the other, so the first counts.
+	d := book.Draft()
+	if _, isNew := d.Version(rec, a, at(20), at(21)); !isNew {
+		t.Fatal("a new version is a duplicate")
+	}
+	if _, isNew := d.Version(rec, b, at(20), at(21)); isNew {
+		t.Fatal("two versions of one answer are both published")
+	}
 
 	book, err := ledger.NewBook(true, names)
 	if err != nil {
@@ -150,10 +168,12 @@ func TestVersions(t *testing.T) {
 	for _, name := range needed {
 		book.Load(name, stored[slices.Index(names, name)])
 	}
-	step(b, 6, false, 0)
-	step(a, 4, false, 0)
+	step(b, 0, 0, false, 0)
+	// The clock was put back, but what is loaded is older than any answer.
+	step(a, 1, 2, true, 2)
 	book.Forget(names[:1])
-	step(a, 7, true, 2) // number 0 is forgotten, number 1 is not
+	step(b, 3, 4, true, 2)
+	step(a, 5, 6, true, 3) // number 0 is forgotten, the others are not
 }
 
 func TestFormats(t *testing.T) {
@@ -199,7 +219,7 @@ func TestCover(t *testing.T) {
 }
 
 func FuzzDecode(f *testing.F) {
-	e := ledger.Entry{Window: window(0, 9), IDs: []events.ID{id("1")}, Versions: []ledger.RecordVersion{{Number: 3, Began: t0}}}
+	e := ledger.Entry{Window: window(0, 9), IDs: []events.ID{id("1")}, Versions: []ledger.RecordVersion{{Number: 3}}}
 	seed, _ := e.Encode()
 	f.Add(seed)
 	f.Add([]byte(`{"version":1,"live":{"cursor":"x"}}`))

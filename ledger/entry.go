@@ -33,11 +33,14 @@ type Entry struct {
 type RecordVersion struct {
 	Record  events.Identity
 	Content events.Hash
-	Number  uint32    // how often the same content was published before
-	Began   time.Time // when the request was sent that gave it; whole milliseconds
+	Number  uint32 // how often the same content was published before
+
+	// ended is when the answer that gave it had come. It is not stored: no
+	// answer of another process, or of before a restart, can come after it.
+	ended time.Time
 }
 
-const versionBytes = 16 + 16 + 4 + 8
+const versionBytes = 16 + 16 + 4
 
 // Name names the entry in its stream's ledger: its window and its commit.
 func (e *Entry) Name() string {
@@ -75,7 +78,6 @@ func (e *Entry) Encode() ([]byte, error) {
 		out = append(out, v.Record[:]...)
 		out = append(out, v.Content[:]...)
 		out = binary.BigEndian.AppendUint32(out, v.Number)
-		out = binary.BigEndian.AppendUint64(out, uint64(v.Began.UnixMilli()))
 	}
 	return out, nil
 }
@@ -106,7 +108,6 @@ func DecodeEntry(data []byte) (*Entry, error) {
 		copy(v.Record[:], body)
 		copy(v.Content[:], body[16:])
 		v.Number = binary.BigEndian.Uint32(body[32:])
-		v.Began = time.UnixMilli(int64(binary.BigEndian.Uint64(body[36:]))).UTC()
 		body = body[versionBytes:]
 	}
 	return e, nil

@@ -25,7 +25,7 @@ func (t *tenure) check(draft *ledger.Draft, batch *connectors.Batch, records []c
 		id := r.Identity.Event()
 		var isNew bool
 		if t.stream.Versioned && r.Dead == nil {
-			id, isNew = draft.Version(r.Identity, r.Content, batch.Began)
+			id, isNew = draft.Version(r.Identity, r.Content, batch.Began, batch.Ended)
 		} else {
 			isNew = draft.Record(id)
 		}

@@ -40,12 +40,14 @@ type Ingest struct {
 	stream  *connectors.Stream
 	log     *slog.Logger
 	metrics *streamMetrics
+	reads   connectors.SubscriberOptions
 
 	mu         sync.Mutex
 	state      string
 	cause      string
 	checkpoint *ledger.Checkpoint // as far as it is committed; nil before the first tenure
 	subscriber *connectors.Subscriber
+	tenures    int
 	requests   meter
 	events     meter
 }
@@ -55,14 +57,23 @@ func New(stream *connectors.Stream, opts Options) *Ingest {
 	if opts.Now == nil {
 		opts.Now = time.Now
 	}
-	opts.Horizon = max(opts.Horizon, stream.Options.Overlap, stream.Options.SweepBack, stream.Options.Quiet)
-	i := &Ingest{opts: opts, stream: stream, state: StateStarting}
+	opts.Horizon = max(opts.Horizon, slack+max(stream.Options.Overlap, stream.Options.SweepBack, stream.Options.Quiet))
+	sub := connectors.SubscriberOptions{Once: opts.Once, GiveUp: opts.GiveUp, Log: opts.Log, Now: opts.Now}
+	if opts.GiveUp == 0 {
+		opts.GiveUp = giveUpAfter
+	}
+	i := &Ingest{opts: opts, stream: stream, reads: sub, state: StateStarting}
 	i.log = opts.Log.With("connector", stream.Connector, "stream", stream.Key.Stream)
 	i.metrics = opts.Metrics.of(i)
 	return i
 }
 
 const (
+	// slack is how far ids reach beyond what they are needed for: windows are
+	// asked for with a second more on both sides, and hold whole seconds.
+	slack = 4 * time.Second
+
+	giveUpAfter    = 90 * time.Second       // with Once, unless GiveUp is set
 	brokerRetry    = 250 * time.Millisecond // after a broker's error, doubling
 	brokerRetryCap = 10 * time.Second
 	finishWithin   = 6 * time.Second // what a stop leaves for the batch in flight
@@ -83,11 +94,14 @@ func (i *Ingest) Run(ctx context.Context) error {
 		}
 		var newer *ledger.NewerError
 		switch {
+		case err == nil && i.opts.Once && ctx.Err() == nil:
+			i.set(StateDone, "")
+			return nil
 		case ctx.Err() != nil:
 			i.set(StateStopped, "")
-			return nil
-		case err == nil && i.opts.Once:
-			i.set(StateDone, "")
+			if i.opts.Once {
+				return errStopped
+			}
 			return nil
 		case errors.As(err, &newer), i.opts.Once && i.givenUp(err, &failing):
 			i.set(StateFailing, err.Error())
@@ -112,30 +126,48 @@ func (i *Ingest) Run(ctx context.Context) error {
 // givenUp says whether a read that is to end some time ends now, without all.
 func (i *Ingest) givenUp(err error, failing *time.Time) bool {
 	var remote *connectors.Error
-	if errors.As(err, &remote) {
-		return true // the connector has tried as long as it should
+	if errors.As(err, &remote) || errors.Is(err, errHeld) {
+		return true // it was tried as long as it should
 	}
 	if failing.IsZero() {
 		*failing = i.opts.Now()
 	}
-	giveUp := i.opts.GiveUp
-	if giveUp == 0 {
-		giveUp = 90 * time.Second
-	}
-	return i.opts.Now().Sub(*failing) >= giveUp
+	return i.opts.Now().Sub(*failing) >= i.opts.GiveUp
 }
 
-var errLost = errors.New("the lease on the stream was lost")
+var (
+	errLost    = errors.New("the lease on the stream was lost")
+	errHeld    = errors.New("another instance holds the stream: stop it, or let it do the work")
+	errStopped = errors.New("stopped before everything was read; the next run goes on from there")
+)
+
+// acquire waits for the stream; with Once it does not wait for ever.
+func (i *Ingest) acquire(ctx context.Context) (topics.Stream, error) {
+	waited := ctx
+	if i.opts.Once {
+		var cancel context.CancelFunc
+		waited, cancel = context.WithTimeoutCause(ctx, i.opts.GiveUp, errHeld)
+		defer cancel()
+	}
+	held, err := i.opts.Broker.Acquire(waited, i.stream.Key, i.opts.Owner, func(holder string) {
+		i.set(StateWaiting, "held by "+holder)
+		i.log.Info("another instance holds the stream; waiting for it", "holder", holder)
+	})
+	if err != nil && waited.Err() != nil && ctx.Err() == nil {
+		err = errHeld
+	}
+	if err != nil {
+		return nil, fmt.Errorf("taking %s: %w", i.stream.Key, err)
+	}
+	return held, nil
+}
 
 // tenure holds the stream for as long as nothing goes wrong. Whatever does ends
 // it: the next one begins with the checkpoint as the broker has it (invariant 3).
 func (i *Ingest) tenure(ctx context.Context) error {
-	held, err := i.opts.Broker.Acquire(ctx, i.stream.Key, i.opts.Owner, func(holder string) {
-		i.set(StateWaiting, "held by "+holder)
-		i.log.Info("another instance holds the stream; waiting for it", "holder", holder)
-	})
+	held, err := i.acquire(ctx)
 	if err != nil {
-		return fmt.Errorf("taking %s: %w", i.stream.Key, err)
+		return err
 	}
 	defer held.Release()
 	ctx, cancel := context.WithCancelCause(ctx)
@@ -150,13 +182,14 @@ func (i *Ingest) tenure(ctx context.Context) error {
 		case <-ctx.Done():
 		}
 	})
-	t := &tenure{Ingest: i, held: held, stopping: ctx, fail: cancel}
+	i.tenures++
+	t := &tenure{Ingest: i, held: held, stopping: ctx, fail: cancel, number: i.tenures}
 	if err := t.open(ctx); err != nil {
 		return err
 	}
-	sub := connectors.NewSubscriber(i.stream, connectors.SubscriberOptions{
-		Store: t, Once: i.opts.Once, GiveUp: i.opts.GiveUp, Log: i.opts.Log, Now: i.opts.Now,
-	})
+	reads := i.reads
+	reads.Store = t
+	sub := connectors.NewSubscriber(i.stream, reads)
 	i.reading(sub)
 	defer i.reading(nil)
 	router, err := message.NewRouter(message.RouterConfig{CloseTimeout: finishWithin}, watermill.NopLogger{})

@@ -6,7 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"strconv"
+	"runtime/debug"
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
@@ -23,6 +23,7 @@ type tenure struct {
 	stopping context.Context // ends when the tenure is to end
 	fail     context.CancelCauseFunc
 
+	number     int // of this process's tenures of the stream: no commit id comes twice
 	book       *ledger.Book
 	checkpoint *ledger.Checkpoint // committed
 	ahead      connectors.Progress
@@ -54,6 +55,10 @@ func (t *tenure) open(ctx context.Context) error {
 		return fmt.Errorf("%s: %w", t.stream.Key, err)
 	}
 	t.ahead = connectors.Begin(progressOf(t.checkpoint), t.stream.Options, t.opts.Now())
+	if forgotten := t.checkpoint.Forgotten; !forgotten.IsZero() {
+		// A larger overlap or sweep than before must not reach what is forgotten.
+		t.ahead.Floor = forgotten.Add(slack)
+	}
 	return t.advance(ctx)
 }
 
@@ -65,7 +70,16 @@ func (t *tenure) Save(context.Context, connectors.Progress) error { return nil }
 
 // handle is the Watermill handler: it ends the tenure with the first error. A
 // stop lets the batch in flight finish.
-func (t *tenure) handle(msg *message.Message) error {
+func (t *tenure) handle(msg *message.Message) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			t.log.Error("a panic: this is a mistake in millrace", "panic", fmt.Sprint(r), "stack", string(debug.Stack()))
+			err = fmt.Errorf("a panic, which is a mistake in millrace: %v", r)
+		}
+		if err != nil {
+			t.fail(err)
+		}
+	}()
 	batch, ok := connectors.BatchOf(msg.Context())
 	if !ok {
 		return errors.New("the message is not a batch of a connector")
@@ -76,11 +90,7 @@ func (t *tenure) handle(msg *message.Message) error {
 		timer := time.AfterFunc(finishWithin-time.Second, cancel)
 		context.AfterFunc(ctx, func() { timer.Stop() })
 	})()
-	err := t.ingest(ctx, batch)
-	if err != nil {
-		t.fail(err)
-	}
-	return err
+	return t.ingest(ctx, batch)
 }
 
 // ingest is the flow: what the API returned is checked against what is out,
@@ -140,7 +150,7 @@ func (t *tenure) commit(ctx context.Context, batch *connectors.Batch, draft *led
 	seen := t.uncounted
 	seen.Add(counts)
 	entry := draft.Entry()
-	if len(messages) == 0 && len(entry.IDs) == 0 && len(entry.Versions) == 0 {
+	if draft.Empty() {
 		t.uncounted, t.ahead = seen, progress
 		if t.opts.Now().Sub(t.lastCommit) < emptyAdvance {
 			return nil
@@ -215,7 +225,7 @@ func (t *tenure) next(seen ledger.Counts, progress connectors.Progress) *ledger.
 	c := *t.checkpoint
 	c.Owner = t.opts.Owner
 	c.Commits++
-	c.Commit = t.opts.Owner + "-" + strconv.FormatUint(c.Commits, 10)
+	c.Commit = fmt.Sprintf("%s-%d-%d", t.opts.Owner, t.number, c.Commits)
 	c.Counts.Add(seen)
 	if from := c.Live.At; !from.IsZero() {
 		c.Cover(ledger.Range{From: from, To: progress.Live.At})

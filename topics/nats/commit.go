@@ -247,7 +247,7 @@ func (s *stream) fate(ctx context.Context, id string) (fate, error) {
 			return fateUnchanged, nil
 		case m == nil:
 			return fateFenced, nil
-		case m.Header.Get(headerCommit) == id:
+		case m.Header.Get(headerCommit) == id && m.Header.Get(headerTerm) == s.term:
 			s.seq, s.known = m.Sequence, true
 			return fateOurs, nil
 		case m.Header.Get(headerTerm) == s.term:
