@@ -82,11 +82,12 @@ func New(ctx context.Context, opts Options) (_ *App, err error) {
 	if a.connectors, err = build(opts.Config, env); err != nil {
 		return nil, err
 	}
-	if a.http, err = listenHTTP(opts.Config.HTTP.Listen, registry); err != nil {
+	// The broker first: that its directory is in use says more than a taken port.
+	if a.broker, err = openBroker(ctx, opts.Config, opts.Log, false); err != nil {
 		return nil, err
 	}
-	if a.broker, err = openBroker(ctx, opts.Config, opts.Log, false); err != nil {
-		return nil, errors.Join(err, a.http.close())
+	if a.http, err = listenHTTP(opts.Config.HTTP.Listen, registry); err != nil {
+		return nil, errors.Join(err, a.broker.Close())
 	}
 	shared := pipeline.Options{
 		Broker: a.broker, Owner: a.owner, Horizon: opts.Config.DedupHorizon, Raw: opts.Config.Topics.Raw,

@@ -5,12 +5,14 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"strings"
 	"text/tabwriter"
 	"time"
 
 	"github.com/millrace-io/millrace/config"
 	"github.com/millrace-io/millrace/connectors"
+	"github.com/millrace-io/millrace/topics"
 )
 
 // CheckResult is one line of what check tells.
@@ -64,9 +66,29 @@ func Check(ctx context.Context, file *config.File, connect bool, log *slog.Logge
 			return err
 		}
 		defer broker.Close()
+		if broker.Offline() {
+			if err := portsFree(file); err != nil {
+				return err
+			}
+		}
 		return broker.Ready(ctx)
 	})
 	return results, failed
+}
+
+// portsFree says whether a service that starts now could listen.
+func portsFree(file *config.File) error {
+	for _, port := range []struct{ key, address string }{{"broker.nats.listen", file.Broker.NATS.Listen}, {"http.listen", file.HTTP.Listen}} {
+		if port.address == "" {
+			continue
+		}
+		l, err := net.Listen("tcp", port.address)
+		if err != nil {
+			return &topics.OpenError{Err: fmt.Errorf("the service could not listen on %s %s: %w", port.key, port.address, err)}
+		}
+		_ = l.Close()
+	}
+	return nil
 }
 
 func streamNames(c *connectors.Connector) string {

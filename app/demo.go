@@ -28,6 +28,9 @@ type DemoOptions struct {
 	Log    *slog.Logger
 }
 
+// demoSpan is how far back the demonstration's history goes.
+const demoSpan = 30 * time.Minute
+
 const demoConfig = `
 broker:
   nats: {listen: %q, dir: %q}
@@ -54,7 +57,7 @@ func Demo(ctx context.Context, o DemoOptions) (err error) {
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	sim, err := simulator.New(simulator.Options{
-		Seed: uint64(time.Now().UnixNano()), Backlog: 200, Span: 30 * time.Minute, Rate: 4,
+		Seed: uint64(time.Now().UnixNano()), Backlog: 600, Span: demoSpan, Rate: 4,
 		Limit: simulator.DefaultLimit, Corpus: o.Corpus,
 	})
 	if err != nil {
@@ -67,7 +70,7 @@ func Demo(ctx context.Context, o DemoOptions) (err error) {
 	defer api.Close()
 	file, err := config.Parse("the demo's configuration", fmt.Appendf(nil, demoConfig,
 		freeAddress("127.0.0.1:4222"), filepath.Join(dir, "data"), freeAddress("127.0.0.1:8080"),
-		api.Addr(), simulator.DefaultAPIKey, simulator.DefaultBotName, time.Now().Add(-31*time.Minute).UTC().Format(time.RFC3339)), Plugins(), nil)
+		api.Addr(), simulator.DefaultAPIKey, simulator.DefaultBotName, time.Now().Add(-demoSpan).UTC().Format(time.RFC3339)), Plugins(), nil)
 	if err != nil {
 		return err
 	}

@@ -32,6 +32,7 @@ type StreamStatus struct {
 	PausedFor  float64       `json:"paused_seconds,omitempty"`
 	Counts     ledger.Counts `json:"counts"`
 	NextSweep  time.Time     `json:"next_sweep,omitzero"`
+	Instance   string        `json:"instance,omitempty"` // the process that answered; none when no service runs
 	Owner      string        `json:"owner,omitempty"`
 }
 
@@ -104,6 +105,7 @@ func Status(ctx context.Context, file *config.File, log *slog.Logger) ([]StreamS
 			return nil, fmt.Errorf("a service answered what this version cannot read: %w", err)
 		}
 		for _, s := range a.Streams {
+			s.Instance = a.Owner
 			// Of several instances the one that holds the stream knows.
 			if old, ok := best[s.Stream]; !ok || old.State == pipeline.StateWaiting {
 				best[s.Stream] = s
@@ -116,10 +118,13 @@ func Status(ctx context.Context, file *config.File, log *slog.Logger) ([]StreamS
 	}
 	now := time.Now()
 	for _, c := range stored {
-		if _, ok := best[c.Key.String()]; ok {
+		s, ok := best[c.Key.String()]
+		if ok && !s.Cursor.IsZero() {
 			continue
 		}
-		s := StreamStatus{Stream: c.Key.String(), State: pipeline.StateStopped}
+		if !ok {
+			s = StreamStatus{Stream: c.Key.String(), State: pipeline.StateStopped}
+		}
 		if checkpoint, err := ledger.DecodeCheckpoint(c.Checkpoint); err != nil {
 			s.State, s.Cause = pipeline.StateFailing, err.Error()
 		} else {
@@ -138,6 +143,14 @@ func Status(ctx context.Context, file *config.File, log *slog.Logger) ([]StreamS
 // WriteStatus writes a table.
 func WriteStatus(w io.Writer, streams []StreamStatus) error {
 	t := tabwriter.NewWriter(w, 2, 8, 2, ' ', 0)
+	if len(streams) == 0 {
+		_, err := fmt.Fprintln(w, "No stream was read yet: millrace run reads them.")
+		return err
+	}
+	instances := map[string]bool{}
+	for _, s := range streams {
+		instances[s.Instance] = true
+	}
 	fmt.Fprintln(t, "STREAM\tSTATE\tCURSOR\tLAG\tEVENTS\tEVENTS/S\tREQUESTS/S\tBUDGET LEFT\tDUPLICATES\tDEAD LETTERS")
 	for _, s := range streams {
 		cursor, lag, left := "-", "-", "-"
@@ -155,6 +168,14 @@ func WriteStatus(w io.Writer, streams []StreamStatus) error {
 	}
 	if err := t.Flush(); err != nil {
 		return err
+	}
+	for _, s := range streams {
+		if len(instances) > 1 && s.Instance != "" {
+			fmt.Fprintf(w, "\n%s: with the instance %s", s.Stream, s.Instance)
+		}
+	}
+	if len(instances) > 1 {
+		fmt.Fprintln(w)
 	}
 	for _, s := range streams {
 		if s.Cause != "" {

@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 	"unicode"
@@ -36,6 +37,13 @@ func Tail(ctx context.Context, file *config.File, o TailOptions, out io.Writer, 
 		return err
 	}
 	defer broker.Close()
+	if broker.Offline() {
+		// Following would keep the service from starting.
+		if !o.Beginning && o.From.IsZero() {
+			return errors.New("no service is running, so nothing new will come; --from beginning prints what is stored")
+		}
+		o.Stop = true
+	}
 	return tail(ctx, broker, o, out)
 }
 
@@ -124,8 +132,10 @@ func summary(eventType string, data []byte) string {
 func printable(s string, width int) string {
 	s = strings.Map(func(r rune) rune {
 		switch {
-		case r == '\n' || r == '\t' || r == '\r':
+		case r == '\n' || r == '\t' || r == '\r' || r == '\u2028' || r == '\u2029':
 			return ' '
+		case r == '\u200c' || r == '\u200d': // joins what belongs together
+			return r
 		case r == utf8.RuneError || !unicode.IsGraphic(r):
 			return -1
 		}
@@ -145,12 +155,16 @@ func ParseFrom(s string, now time.Time) (topics.TailOptions, error) {
 	if s == "beginning" {
 		return topics.TailOptions{Beginning: true}, nil
 	}
+	if days, err := strconv.ParseUint(strings.TrimSuffix(s, "d"), 10, 16); err == nil && strings.HasSuffix(s, "d") {
+		return topics.TailOptions{From: now.AddDate(0, 0, -int(days))}, nil
+	}
 	if d, err := time.ParseDuration(s); err == nil && d > 0 {
 		return topics.TailOptions{From: now.Add(-d)}, nil
 	}
-	t, err := time.Parse(time.RFC3339, s)
-	if err != nil {
-		return topics.TailOptions{}, &UsageError{fmt.Errorf("--from wants a time such as 2026-01-01T00:00:00Z, a duration back such as 15m, or beginning")}
+	for _, layout := range []string{time.RFC3339, time.DateOnly} {
+		if t, err := time.Parse(layout, s); err == nil {
+			return topics.TailOptions{From: t}, nil
+		}
 	}
-	return topics.TailOptions{From: t}, nil
+	return topics.TailOptions{}, &UsageError{errors.New("--from wants a time such as 2026-01-01T00:00:00Z, a date, a duration back such as 15m or 2d, or beginning")}
 }

@@ -19,7 +19,7 @@ type Broker struct {
 // a server that others run.
 type NATS struct {
 	URL      string `mapstructure:"url" default:"" doc:"Your NATS server, as nats://host:4222, several with commas between them. Empty starts the embedded server."`
-	Listen   string `mapstructure:"listen" default:"127.0.0.1:4222" doc:"Where the embedded server takes clients, as host:port. Empty for nowhere. An address that other machines can reach needs users."`
+	Listen   string `mapstructure:"listen" default:"127.0.0.1:4222" doc:"Where the embedded server takes clients, as host:port. Empty for nowhere: then status, tail and check --connect work only while the service is stopped. An address that other machines can reach needs users."`
 	Dir      string `mapstructure:"dir" default:"./millrace-data" doc:"The embedded server's directory, which holds all topics and all state."`
 	Creds    string `mapstructure:"creds" default:"" doc:"A credentials file (JWT and seed) for your server."`
 	User     string `mapstructure:"user" default:"" doc:"The user name on your server."`

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strconv"
 	"time"
 )
 
@@ -88,4 +89,14 @@ func statusError(op string, res *http.Response, now time.Time) *Error {
 		e.Kind, e.Err = Fail, errors.New(what+": the API refuses the request; check the connector's settings")
 	}
 	return e
+}
+
+// outcome is how a failed request is counted: by its status, where the answer
+// had a bad one, else by its kind.
+func outcome(err error) string {
+	var e *Error
+	if errors.As(err, &e) && e.Status != 0 && e.Status != http.StatusOK {
+		return strconv.Itoa(e.Status)
+	}
+	return KindOf(err).String()
 }

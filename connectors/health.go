@@ -62,7 +62,7 @@ func (h *health) good(failures int) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.state.Failures > 0 {
-		h.log.Info("requests succeed again", "failed", h.state.Failures, "for", h.now().Sub(h.state.Since).Round(time.Millisecond), "cause", h.state.Cause)
+		h.log.Info("requests failed and were repeated with success", "failed", h.state.Failures, "for", h.now().Sub(h.state.Since).Round(time.Millisecond), "cause", h.state.Cause)
 	}
 	h.state, h.warned = Health{}, false
 }

@@ -22,7 +22,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		return f.NewCounterVec(prometheus.CounterOpts{Name: "millrace_" + name, Help: help}, append(labels, more...))
 	}
 	return &Metrics{
-		requests:   counter("requests_total", "Requests made to export APIs, by outcome: ok, or the kind of the failure.", "outcome"),
+		requests:   counter("requests_total", "Requests made to export APIs, by outcome: ok, the HTTP status of a refusal, or retry (a cut or unreadable answer, no answer), restart, fail.", "outcome"),
 		pages:      counter("pages_total", "Pages read to their end."),
 		records:    counter("records_total", "Records read, those read again included."),
 		retries:    counter("retries_total", "Requests made again after a failure."),

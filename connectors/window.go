@@ -175,7 +175,7 @@ func (r *windowRead) next(page *Page) (json.RawMessage, error) {
 // counted counts a failed request, unless it was we who ended it.
 func (r *windowRead) counted(err error) error {
 	if !errors.Is(err, context.Canceled) {
-		r.lane.sub.stream.metrics.requests(KindOf(err).String()).Inc()
+		r.lane.sub.stream.metrics.requests(outcome(err)).Inc()
 	}
 	return err
 }

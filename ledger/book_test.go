@@ -153,7 +153,7 @@ func TestVersions(t *testing.T) {
 	if _, isNew := d.Version(rec, a, at(20), at(21)); !isNew {
 		t.Fatal("a new version is a duplicate")
 	}
-	if _, isNew := d.Version(rec, b, at(20), at(21)); isNew {
+	if _, isNew := d.Version(rec, events.HashOf([]byte("c")), at(20), at(21)); isNew {
 		t.Fatal("two versions of one answer are both published")
 	}
 

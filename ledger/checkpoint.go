@@ -68,11 +68,11 @@ type Range struct {
 
 // Counts are what a stream or a commit has seen.
 type Counts struct {
-	Requests    int64 `json:"requests,omitempty"`
-	Records     int64 `json:"records,omitempty"`
-	Events      int64 `json:"events,omitempty"`
-	Duplicates  int64 `json:"duplicates,omitempty"`
-	DeadLetters int64 `json:"dead_letters,omitempty"`
+	Requests    int64 `json:"requests"`
+	Records     int64 `json:"records"`
+	Events      int64 `json:"events"`
+	Duplicates  int64 `json:"duplicates"`
+	DeadLetters int64 `json:"dead_letters"`
 }
 
 // Add adds other to c.

@@ -48,6 +48,7 @@ type Ingest struct {
 	checkpoint *ledger.Checkpoint // as far as it is committed; nil before the first tenure
 	subscriber *connectors.Subscriber
 	tenures    int
+	began      ledger.Counts // those that the first tenure found
 	requests   meter
 	events     meter
 }
@@ -96,6 +97,9 @@ func (i *Ingest) Run(ctx context.Context) error {
 		switch {
 		case err == nil && i.opts.Once && ctx.Err() == nil:
 			i.set(StateDone, "")
+			c := i.Status().Checkpoint.Counts
+			i.log.Info("read up to the present", "events", c.Events-i.began.Events, "duplicates", c.Duplicates-i.began.Duplicates,
+				"dead_letters", c.DeadLetters-i.began.DeadLetters, "requests", c.Requests-i.began.Requests)
 			return nil
 		case ctx.Err() != nil:
 			i.set(StateStopped, "")
@@ -107,7 +111,7 @@ func (i *Ingest) Run(ctx context.Context) error {
 			i.set(StateFailing, err.Error())
 			return err
 		case errors.Is(err, topics.ErrFenced), errors.Is(err, errLost):
-			i.log.Warn("the stream is in another instance's hands; waiting for it", "cause", err)
+			i.log.Warn("the stream is not ours any more; taking it again when it is free", "cause", err)
 			i.set(StateWaiting, err.Error())
 		default:
 			i.log.Error("the stream begins again from its checkpoint", "cause", err)
@@ -149,7 +153,9 @@ func (i *Ingest) acquire(ctx context.Context) (topics.Stream, error) {
 		waited, cancel = context.WithTimeoutCause(ctx, i.opts.GiveUp, errHeld)
 		defer cancel()
 	}
+	other := ""
 	held, err := i.opts.Broker.Acquire(waited, i.stream.Key, i.opts.Owner, func(holder string) {
+		other = holder
 		i.set(StateWaiting, "held by "+holder)
 		i.log.Info("another instance holds the stream; waiting for it", "holder", holder)
 	})
@@ -158,6 +164,9 @@ func (i *Ingest) acquire(ctx context.Context) (topics.Stream, error) {
 	}
 	if err != nil {
 		return nil, fmt.Errorf("taking %s: %w", i.stream.Key, err)
+	}
+	if other != "" {
+		i.log.Info("took the stream over", "from", other)
 	}
 	return held, nil
 }
@@ -186,6 +195,9 @@ func (i *Ingest) tenure(ctx context.Context) error {
 	t := &tenure{Ingest: i, held: held, stopping: ctx, fail: cancel, number: i.tenures}
 	if err := t.open(ctx); err != nil {
 		return err
+	}
+	if i.tenures == 1 {
+		i.began = t.checkpoint.Counts
 	}
 	reads := i.reads
 	reads.Store = t

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"runtime"
 	"runtime/debug"
 	"slices"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -46,9 +48,14 @@ func (p *program) run() *cobra.Command {
 				return err
 			}
 			defer func() { err = errors.Join(err, a.Close()) }()
-			if !o.Once {
-				o.Log.Info("running", "connectors", len(o.Config.Connectors), "nats", a.Addr(), "http", a.HTTPAddr())
+			broker := a.Addr()
+			if o.Config.Broker.NATS.URL != "" {
+				broker = "yours (broker.nats.url)"
 			}
+			o.Log.Info("running", "connectors", len(o.Config.Connectors), "nats", broker, "http", a.HTTPAddr())
+			defer context.AfterFunc(c.Context(), func() {
+				fmt.Fprintln(p.notes, "millrace: finishing what is under way; a second signal ends at once")
+			})()
 			return a.Run(c.Context())
 		},
 	}
@@ -86,7 +93,7 @@ func (p *program) status() *cobra.Command {
 	c := &cobra.Command{
 		Use: "status", Short: "Show how each stream stands", Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			file, log, err := p.load()
+			file, log, err := p.loadForBroker()
 			if err != nil {
 				return err
 			}
@@ -123,14 +130,14 @@ func (p *program) tail() *cobra.Command {
 			}
 			o.TailOptions, o.JSON = begin, format == "json"
 			o.Types = types
-			file, log, err := p.load()
+			file, log, err := p.loadForBroker()
 			if err != nil {
 				return err
 			}
 			return app.Tail(c.Context(), file, o, p.out, log)
 		},
 	}
-	c.Flags().StringVar(&from, "from", "", "where to begin: a `time`, a duration back, or beginning (default: only new events)")
+	c.Flags().StringVar(&from, "from", "", "where to begin, by when events were published: a `time`, a date, a duration back such as 15m, or beginning (default: only new ones)")
 	c.Flags().IntVarP(&o.N, "number", "n", 0, "end after so many events (0: go on)")
 	c.Flags().StringVarP(&format, "output", "o", "pretty", "pretty or json")
 	return p.configFlag(c)
@@ -178,26 +185,34 @@ func (p *program) topics() *cobra.Command {
 	return outputFlag(c, &format)
 }
 
+// build is what version tells.
+type build struct {
+	Version  string `json:"version"`
+	Revision string `json:"revision,omitempty"`
+	Go       string `json:"go"`
+}
+
+func version() build {
+	v := build{Version: "(devel)", Go: runtime.Version()}
+	if info, ok := debug.ReadBuildInfo(); ok {
+		if info.Main.Version != "" {
+			v.Version = info.Main.Version
+		}
+		if i := slices.IndexFunc(info.Settings, func(s debug.BuildSetting) bool { return s.Key == "vcs.revision" }); i >= 0 {
+			v.Revision = info.Settings[i].Value
+		}
+	}
+	return v
+}
+
 func (p *program) version() *cobra.Command {
 	var format string
 	c := &cobra.Command{
 		Use: "version", Short: "Print the version", Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			v := struct {
-				Version  string `json:"version"`
-				Revision string `json:"revision,omitempty"`
-				Go       string `json:"go"`
-			}{Version: "(devel)", Go: runtime.Version()}
-			if info, ok := debug.ReadBuildInfo(); ok {
-				if info.Main.Version != "" {
-					v.Version = info.Main.Version
-				}
-				if i := slices.IndexFunc(info.Settings, func(s debug.BuildSetting) bool { return s.Key == "vcs.revision" }); i >= 0 {
-					v.Revision = info.Settings[i].Value
-				}
-			}
+			v := version()
 			return p.list(format, v, func(w io.Writer) error {
-				_, err := fmt.Fprintln(w, "millrace", v.Version, v.Revision, v.Go)
+				_, err := fmt.Fprintln(w, strings.Join(strings.Fields("millrace "+v.Version+" "+v.Revision+" "+v.Go), " "))
 				return err
 			})
 		},

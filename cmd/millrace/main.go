@@ -33,10 +33,10 @@ func signals() (context.Context, func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	heard := make(chan os.Signal, 2)
 	signal.Notify(heard, os.Interrupt, syscall.SIGTERM)
+	signal.Ignore(syscall.SIGPIPE) // a reader that goes away is an error of the write, so that all is cleaned up
 	go func() {
 		<-heard
 		cancel()
-		fmt.Fprintln(os.Stderr, "millrace: finishing what is under way; a second signal ends at once")
 		<-heard
 		os.Exit(app.ExitOurs)
 	}()
@@ -56,12 +56,13 @@ func run(ctx context.Context, args []string, out, notes io.Writer) int {
 	p := &program{out: out, notes: notes, redact: strings.NewReplacer()}
 	root := &cobra.Command{
 		Use:           "millrace",
-		Short:         "From chatbot export APIs to Kafka or NATS topics, exactly once",
+		Short:         "From chatbot export APIs to NATS topics, exactly once",
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Args:          cobra.NoArgs,
 		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
+	root.Version = version().Version
 	root.SetArgs(args)
 	root.SetOut(out)
 	root.SetErr(notes)
@@ -70,7 +71,7 @@ func run(ctx context.Context, args []string, out, notes io.Writer) int {
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &app.UsageError{Err: err} })
 	root.AddCommand(p.demo(), p.run(), p.check(), p.tail(), p.status(), p.topics(), p.simulate(), p.version())
 	err := root.ExecuteContext(ctx)
-	if err == nil {
+	if err == nil || errors.Is(err, syscall.EPIPE) {
 		return app.ExitDone
 	}
 	if isCobraUsage(err) {
@@ -104,7 +105,29 @@ func (p *program) configFlag(c *cobra.Command) *cobra.Command {
 // load reads the configuration; from then on its secrets are kept out of what
 // is printed.
 func (p *program) load() (*config.File, *slog.Logger, error) {
+	return p.loaded(config.Load(p.path, app.Plugins(), nil))
+}
+
+// loadForBroker reads the configuration for a command that needs the broker
+// only: variables of the connectors' need not be set in its environment.
+func (p *program) loadForBroker() (*config.File, *slog.Logger, error) {
 	file, err := config.Load(p.path, app.Plugins(), nil)
+	if err != nil {
+		const unset = "unset in this environment"
+		lenient, again := config.Load(p.path, app.Plugins(), func(name string) (string, bool) {
+			if value, ok := os.LookupEnv(name); ok {
+				return value, true
+			}
+			return unset, true
+		})
+		if again == nil && !strings.Contains(fmt.Sprint(lenient.Broker, lenient.Topics), unset) {
+			file, err = lenient, nil
+		}
+	}
+	return p.loaded(file, err)
+}
+
+func (p *program) loaded(file *config.File, err error) (*config.File, *slog.Logger, error) {
 	if err != nil {
 		return nil, nil, err
 	}

@@ -32,9 +32,9 @@ func (p *program) simulate() *cobra.Command {
 			if err != nil {
 				return &topics.OpenError{Err: fmt.Errorf("listening on %s: %w: choose another address with --listen", listen, err)}
 			}
-			fmt.Fprintf(p.notes, "The simulated APIs are at http://%s, what they produced at http://%s/_sim/account. To read them:\n\n"+
-				"connectors:\n  demo: {type: deepconverse, base_url: \"http://%s\", api_key: %s, bot_name: %s, since: %s}\n",
-				l.Addr(), l.Addr(), l.Addr(), orDefault(o.APIKey, simulator.DefaultAPIKey), simulator.DefaultBotName,
+			fmt.Fprintf(p.notes, "The simulated APIs are at http://%s, what they produced at http://%s/_sim/account. A configuration that reads them:\n\n", l.Addr(), l.Addr())
+			fmt.Fprintf(p.out, "connectors:\n  demo: {type: deepconverse, base_url: \"http://%s\", api_key: %s, bot_name: %s, since: %s}\n",
+				l.Addr(), orDefault(o.APIKey, simulator.DefaultAPIKey), simulator.DefaultBotName,
 				time.Now().Add(-orDefault(o.Span, simulator.DefaultSpan)-time.Minute).UTC().Format(time.RFC3339))
 			server := &http.Server{Handler: sim, ReadHeaderTimeout: 5 * time.Second}
 			group, ctx := errgroup.WithContext(c.Context())

@@ -266,7 +266,11 @@ func (l *serverLog) Warnf(format string, v ...any) {
 	if strings.HasPrefix(format, "Plaintext passwords") {
 		return // they are in memory only, where the configuration has them too
 	}
-	l.log.Warn("embedded NATS server", "message", fmt.Sprintf(format, v...))
+	level := slog.LevelWarn
+	if strings.HasPrefix(format, "Filestore [") && (strings.Contains(format, "index") || strings.Contains(format, "outdated")) {
+		level = slog.LevelDebug // it builds its index anew, as after every kill
+	}
+	l.log.Log(context.Background(), level, "embedded NATS server", "message", fmt.Sprintf(format, v...))
 }
 func (l *serverLog) Noticef(string, ...any) {}
 func (l *serverLog) Debugf(string, ...any)  {}

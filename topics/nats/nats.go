@@ -101,6 +101,7 @@ type Broker struct {
 	closed error
 
 	embedded *embedded // nil on a server that is not ours
+	offline  bool      // see Offline
 
 	// mu is held for reading while the session is used, for writing while it is
 	// replaced.
@@ -120,6 +121,11 @@ type Broker struct {
 }
 
 var _ topics.Broker = (*Broker)(nil)
+
+// Offline says that an operating command has opened the embedded server's
+// directory itself, because no service runs on it: nothing new will come, and no
+// service can start before Close.
+func (b *Broker) Offline() bool { return b.offline }
 
 // Open starts the embedded server, or connects to the one at opts.URL. Every
 // error is a [*topics.OpenError], but for a ctx that ended.

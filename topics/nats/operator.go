@@ -21,7 +21,7 @@ func (b *Broker) operate(ctx context.Context) (*session, error) {
 	opts.Listen = ""
 	e, err := openDir(opts)
 	if err == nil {
-		b.embedded = e
+		b.embedded, b.offline = e, true
 		return b.serveEmbedded(ctx)
 	}
 	var used *inUseError
