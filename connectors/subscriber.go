@@ -56,6 +56,7 @@ type Subscriber struct {
 
 	mu       sync.Mutex // held while a message is out: there is one committer
 	progress Progress
+	over     bool // a message was left before it was answered: no other may follow
 	err      error
 }
 
@@ -268,6 +269,9 @@ var errNacked = errors.New("the batch was not accepted and is read again")
 func (s *Subscriber) deliver(ctx context.Context, l *lane, b *Batch, end func(time.Duration) time.Time) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.over {
+		return context.Canceled
+	}
 	b.Progress = s.progress
 	if b.EndsPage {
 		// What the API could know is told by its clock when it was asked.
@@ -288,6 +292,9 @@ func (s *Subscriber) deliver(ctx context.Context, l *lane, b *Batch, end func(ti
 		l.nacks++
 		return errNacked
 	case <-ctx.Done():
+		// Whoever has the message may still be at work: a second one beside it
+		// would be checked against what does not hold the first.
+		s.over = true
 		return ctx.Err()
 	}
 	s.progress = b.Progress

@@ -209,13 +209,15 @@ func (i *Ingest) tenure(ctx context.Context) error {
 		return err
 	}
 	router.AddConsumerHandler("ingest", i.stream.Key.String(), sub, t.handle)
-	if err := router.Run(ctx); err != nil && ctx.Err() == nil {
+	err = router.Run(ctx)
+	cause := context.Cause(ctx)
+	cancel(nil) // a handler that the router did not wait for ends soon
+	switch {
+	case err != nil && cause == nil:
 		return err
-	}
-	if err := sub.Err(); err != nil && context.Cause(ctx) == nil {
-		return errors.Join(err, t.flush())
-	}
-	if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, context.Canceled) {
+	case cause == nil: // the reading ended by itself
+		return errors.Join(sub.Err(), t.flush())
+	case !errors.Is(cause, context.Canceled):
 		return cause
 	}
 	return t.flush()

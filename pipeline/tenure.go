@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"runtime/debug"
+	"sync"
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
@@ -23,7 +24,9 @@ type tenure struct {
 	stopping context.Context // ends when the tenure is to end
 	fail     context.CancelCauseFunc
 
-	number     int // of this process's tenures of the stream: no commit id comes twice
+	mu         sync.Mutex // held by the handler that is at work, and by flush
+	failed     bool       // what is in memory may not be what the broker holds
+	number     int        // of this process's tenures of the stream: no commit id comes twice
 	book       *ledger.Book
 	checkpoint *ledger.Checkpoint // committed
 	ahead      connectors.Progress
@@ -71,15 +74,21 @@ func (t *tenure) Save(context.Context, connectors.Progress) error { return nil }
 // handle is the Watermill handler: it ends the tenure with the first error. A
 // stop lets the batch in flight finish.
 func (t *tenure) handle(msg *message.Message) (err error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	defer func() {
 		if r := recover(); r != nil {
 			t.log.Error("a panic: this is a mistake in millrace", "panic", fmt.Sprint(r), "stack", string(debug.Stack()))
 			err = fmt.Errorf("a panic, which is a mistake in millrace: %v", r)
 		}
 		if err != nil {
+			t.failed = true
 			t.fail(err)
 		}
 	}()
+	if err := context.Cause(t.stopping); err != nil {
+		return err // what failed before has left state that nothing may build on
+	}
 	batch, ok := connectors.BatchOf(msg.Context())
 	if !ok {
 		return errors.New("the message is not a batch of a connector")
@@ -335,10 +344,12 @@ func (t *tenure) tidy(ctx context.Context) {
 // maxAhead is how far in the future a window may end by any clock.
 const maxAhead = 365 * 24 * time.Hour
 
-// flush commits what is in memory only, at the end.
+// flush commits what is in memory only, at the end, when no handler works.
 func (t *tenure) flush() error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	unwritten := progressOf(t.checkpoint)
-	if t.uncounted == (ledger.Counts{}) && samePlace(unwritten, t.ahead) {
+	if t.failed || t.uncounted == (ledger.Counts{}) && samePlace(unwritten, t.ahead) {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.stopping), finishWithin/2)
