@@ -10,8 +10,11 @@ import (
 
 const (
 	firstWindow = time.Minute // until an answer told how much a minute holds
-	growth      = 8           // how much larger the next window may be
+	growth      = 4           // how much larger the next window may be
 	maxWindow   = 30 * 24 * time.Hour
+	// quietWindow is as long as windows grow on emptiness alone, which tells
+	// nothing of what follows it.
+	quietWindow = 12 * time.Hour
 	readAheadBy = 32 << 20 // bytes read and not yet committed
 	// leastWindow is as short as windows are made for a busy stream: each is
 	// asked for with two seconds more, which for shorter ones would be most of it.
@@ -111,13 +114,15 @@ func (l *lane) read(ctx context.Context, from time.Time, unfinished Position, en
 	}
 }
 
-// ahead is how many windows may be open: enough that the requests under way
-// never wait for the slowest window, once the first has told their size.
+// ahead is how many windows may be open, once the first has told their size: a
+// few more than requests may be under way, so that these never wait for the
+// slowest window. Not many more: behind a quiet time, where windows have grown,
+// all that are open may turn out to be many pages long.
 func (l *lane) ahead() int {
 	if !l.warm {
 		return 1
 	}
-	return 4 * l.sub.stream.Options.Requests
+	return l.sub.stream.Options.Requests + 2
 }
 
 // gaveUp ends the read where the API lets nobody ask for longer than anybody
@@ -141,6 +146,9 @@ func (l *lane) learn(r *windowRead) {
 		l.size = min(l.size, aimed)
 	case length >= l.size: // a shorter one tells little
 		l.size = min(aimed, growth*l.size)
+		if r.records == 0 {
+			l.size = min(l.size, max(length, quietWindow))
+		}
 	}
 	l.size = min(max(l.size.Truncate(time.Second), least), maxWindow)
 }
