@@ -114,15 +114,15 @@ func (l *lane) read(ctx context.Context, from time.Time, unfinished Position, en
 	}
 }
 
-// ahead is how many windows may be open, once the first has told their size: a
-// few more than requests may be under way, so that these never wait for the
+// ahead is how many windows may be open, once the first has told their size:
+// twice as many as requests may be under way, so that these never wait for the
 // slowest window. Not many more: behind a quiet time, where windows have grown,
 // all that are open may turn out to be many pages long.
 func (l *lane) ahead() int {
 	if !l.warm {
 		return 1
 	}
-	return l.sub.stream.Options.Requests + 2
+	return 2 * l.sub.stream.Options.Requests
 }
 
 // gaveUp ends the read where the API lets nobody ask for longer than anybody
