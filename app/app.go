@@ -38,7 +38,7 @@ func Plugins() []config.Plugin {
 	for _, t := range Types {
 		p := config.Plugin{Type: t.Name, Doc: t.Doc, Settings: t.Settings()}
 		for _, name := range t.Streams {
-			p.Streams = append(p.Streams, config.PluginStream{Name: name, Settings: connectors.StreamOptions{}})
+			p.Streams = append(p.Streams, config.PluginStream{Name: name, Settings: t.KeysOf(name)})
 		}
 		plugins = append(plugins, p)
 	}

@@ -54,9 +54,13 @@ func (b *builder) add(r events.Record, seen *tally) {
 	p := Prepared{Record: r}
 	var s span
 	if r.Dead == nil {
+		shown := r.Raw
+		if r.Masked != nil {
+			shown, p.Masked = r.Masked, nil
+		}
 		s = span{raw: len(b.raw), members: len(b.members)}
-		b.multiline = b.multiline || bytes.IndexByte(r.Raw, '\n') >= 0
-		b.raw = append(append(b.raw, r.Raw...), '\n')
+		b.multiline = b.multiline || bytes.IndexByte(shown, '\n') >= 0
+		b.raw = append(append(b.raw, shown...), '\n')
 		b.members = append(b.members, r.Members...)
 		s.rawEnd, s.membersEnd = len(b.raw)-1, len(b.members)
 	} else {

@@ -32,6 +32,9 @@ type Type struct {
 	// carry mapstructure and doc tags: the configuration is checked, decoded and
 	// documented by them.
 	Settings func() any
+	// StreamSettings returns the same for a stream's own map; nil where all have
+	// [StreamOptions] alone. What it returns embeds StreamOptions, squashed.
+	StreamSettings func(stream string) StreamKeys
 	// New makes a connector of its section of the configuration. It makes no
 	// request. Errors name the key and what to do, never a value.
 	New func(Section, Env) (*Connector, error)
@@ -70,7 +73,16 @@ type Stream struct {
 	// Versioned streams hold records that change: each change is a version,
 	// published once. Others hold records that never change.
 	Versioned bool
-	Pager     Pager
+	// OpenEnd streams are filtered by something that moves on, such as the last
+	// activity: a record may leave its window before it is read, for a later one.
+	// The window that ends at the present is asked for without an end.
+	OpenEnd bool
+	// LateByNature streams hold records that turn up long after the time they
+	// bear. Sweeps find them, and that is no reason to warn.
+	LateByNature bool
+	Pager        Pager
+	// Map makes a record of an element's text; see [NewPage].
+	Map Mapper
 
 	client  *Client
 	budget  *Budget
@@ -89,7 +101,8 @@ type Pager interface {
 type Request struct {
 	// From and To are the bounds to ask for, whole seconds. They are already a
 	// second wider on both sides than the window that is read (invariant 8), so
-	// it does not matter whether the vendor includes its bounds.
+	// it does not matter whether the vendor includes its bounds. A zero To is no
+	// end: it is asked for of OpenEnd streams only.
 	From, To time.Time
 	// Cursor is the one that the page before returned; nil for the first page.
 	Cursor json.RawMessage
@@ -187,28 +200,38 @@ type Prepared struct {
 	Number   int         // among records of equal content without an id, or equal dead letters, of the pass
 }
 
-// Add gives the connector one more stream, which asks for path through the client.
-func (c *Connector) Add(name, path string, options Options, versioned bool, pager Pager, client *Client, env Env) {
+// Add gives the connector one more stream, which asks for path through the
+// client. The caller fills in what kind of stream it is: Options, Versioned,
+// OpenEnd, LateByNature, Pager and Map.
+func (c *Connector) Add(name, path string, s *Stream, client *Client, env Env) {
 	metrics := env.Metrics
 	if metrics == nil {
 		metrics = NewMetrics(nil)
 	}
-	c.Streams = append(c.Streams, &Stream{
-		Key:       events.StreamKey{Vendor: c.Vendor, Account: c.Account, Stream: name},
-		Connector: c.Name,
-		Options:   options,
-		Versioned: versioned,
-		Pager:     pager,
-		client:    client,
-		budget:    client.Budget(path),
-		metrics:   metrics.of(c.Name, name),
-	})
+	s.Key = events.StreamKey{Vendor: c.Vendor, Account: c.Account, Stream: name}
+	s.Connector = c.Name
+	s.client, s.budget, s.metrics = client, client.Budget(path), metrics.of(c.Name, name)
+	c.Streams = append(c.Streams, s)
+}
+
+// StreamKeys are the keys of a stream's own map: a pointer to [StreamOptions], or
+// to a struct that embeds it beside keys of its own.
+type StreamKeys interface{ streamOptions() *StreamOptions }
+
+func (o *StreamOptions) streamOptions() *StreamOptions { return o }
+
+// KeysOf returns a zero value of the settings of a stream's own map.
+func (t *Type) KeysOf(stream string) StreamKeys {
+	if t.StreamSettings == nil {
+		return new(StreamOptions)
+	}
+	return t.StreamSettings(stream)
 }
 
 // StreamOptions resolves one stream's options: the package's defaults, the
-// stream's own, the connector's keys, the stream's keys. It returns false for a
-// stream that the configuration leaves out.
-func (s Section) StreamOptions(name string, connector StreamOptions, defaults func(*Options)) (Options, bool, error) {
+// stream's own, the connector's keys, the stream's keys, which it decodes into
+// keys. It returns false for a stream that the configuration leaves out.
+func (s Section) StreamOptions(name string, connector StreamOptions, keys StreamKeys, defaults func(*Options)) (Options, bool, error) {
 	own, chosen := s.Streams[name]
 	if s.Streams != nil && !chosen {
 		return Options{}, false, nil
@@ -219,11 +242,10 @@ func (s Section) StreamOptions(name string, connector StreamOptions, defaults fu
 	if err != nil {
 		return Options{}, false, err
 	}
-	var keys StreamOptions
-	if err := config.Decode(own, &keys); err != nil {
+	if err := config.Decode(own, keys); err != nil {
 		return Options{}, false, fmt.Errorf("streams.%s: %w", name, err)
 	}
-	if o, err = o.Apply(keys); err != nil {
+	if o, err = o.Apply(*keys.streamOptions()); err != nil {
 		return Options{}, false, fmt.Errorf("streams.%s: %w", name, err)
 	}
 	return o, true, nil

@@ -16,11 +16,22 @@ type Fields struct {
 	Inner events.Scanner
 }
 
-// NewPage makes a page of an answer that holds one array at a path of keys. Map
-// makes a record of an element's text, which counts only when f.Object says that
-// it is one I-JSON object; it sets everything but Raw and Members. Next finds the
-// next cursor beside the array; nil when there are no pages.
-func NewPage(a *Answer, maxRecord int, path []string, mapRecord func(raw []byte, f *Fields) events.Record, next func(*Array) (json.RawMessage, error)) *Page {
+// Mapper makes a record of an element's text. It counts only when f.Object says
+// that the text is one I-JSON object; it sets everything but Raw and Members,
+// which it leaves in f. What it returns is valid until f is used again.
+type Mapper func(raw []byte, f *Fields) events.Record
+
+// Map makes a record of one element's text.
+func (m Mapper) Map(raw []byte, f *Fields) events.Record {
+	f.Members = f.Members[:0]
+	record := m(raw, f)
+	record.Raw, record.Members = raw, f.Members
+	return record
+}
+
+// NewPage makes a page of an answer that holds one array at a path of keys. Next
+// finds the next cursor beside the array; nil when there are no pages.
+func NewPage(a *Answer, maxRecord int, path []string, mapper Mapper, next func(*Array) (json.RawMessage, error)) *Page {
 	array := ReadArray(a, maxRecord, path...)
 	return &Page{
 		Began: a.Began,
@@ -36,10 +47,7 @@ func NewPage(a *Answer, maxRecord int, path []string, mapRecord func(raw []byte,
 					yield(events.Record{}, err)
 					return
 				}
-				f.Members = f.Members[:0]
-				record := mapRecord(raw, &f)
-				record.Raw, record.Members = raw, f.Members
-				if !yield(record, nil) {
+				if !yield(mapper.Map(raw, &f), nil) {
 					return
 				}
 			}

@@ -72,6 +72,9 @@ type Record struct {
 	// Members are the event's data without braces and without raw: the members
 	// `"text":"hi","direction":"inbound"` of a JSON object. May be empty.
 	Members []byte
+	// Masked is Raw with the values of credentials masked, where there are any;
+	// nil: Raw is what is shown. Identity is taken of Raw.
+	Masked []byte
 
 	// Dead says why the element cannot become an event; nil for one that can.
 	Dead *Dead

@@ -97,7 +97,7 @@ func streamAt(t *testing.T, a *api, versioned bool, now func() time.Time, change
 		t.Fatal(err)
 	}
 	c := connectors.Connector{Name: "support", Vendor: "test", Account: "bot"}
-	c.Add("things", "/things", o, versioned, a, client, env)
+	c.Add("things", "/things", &connectors.Stream{Options: o, Versioned: versioned, Pager: a}, client, env)
 	return c.Streams[0]
 }
 

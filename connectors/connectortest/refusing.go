@@ -16,7 +16,7 @@ import (
 func settings(t *testing.T, h Harness) {
 	plugin := config.Plugin{Type: h.Type.Name, Doc: "A connector.", Settings: h.Type.Settings()}
 	for _, name := range h.Type.Streams {
-		plugin.Streams = append(plugin.Streams, config.PluginStream{Name: name, Settings: connectors.StreamOptions{}})
+		plugin.Streams = append(plugin.Streams, config.PluginStream{Name: name, Settings: h.Type.KeysOf(name)})
 	}
 	if err := config.Lint([]config.Plugin{plugin}); err != nil {
 		t.Error(err)

@@ -88,7 +88,7 @@ func newConnector(section connectors.Section, env connectors.Env) (*connectors.C
 	}
 	for _, name := range streams {
 		e := endpoints[name]
-		options, chosen, err := section.StreamOptions(name, s.StreamOptions, func(o *connectors.Options) {
+		options, chosen, err := section.StreamOptions(name, s.StreamOptions, new(connectors.StreamOptions), func(o *connectors.Options) {
 			o.BaseURL, o.Rate = defaultBaseURL, defaultRate
 			e.defaults(o)
 		})
@@ -106,7 +106,7 @@ func newConnector(section connectors.Section, env connectors.Env) (*connectors.C
 			return nil, err
 		}
 		p := &pager{client: client, endpoint: e, name: name, bot: s.BotName, maxRecord: options.MaxRecord}
-		c.Add(name, e.path, options, e.versioned, p, client, env)
+		c.Add(name, e.path, &connectors.Stream{Options: options, Versioned: e.versioned, Pager: p, Map: p.mapRecord}, client, env)
 		if c.Probe == nil {
 			c.Probe = p.probe
 		}
@@ -154,8 +154,11 @@ func (p *pager) ask(ctx context.Context, r connectors.Request, limit int) (*conn
 	if err != nil {
 		return nil, expired(err, r)
 	}
-	record := func(raw []byte, f *connectors.Fields) events.Record { return p.record(raw, f, p.bot) }
-	return connectors.NewPage(answer, p.maxRecord, []string{"data"}, record, nextCursor), nil
+	return connectors.NewPage(answer, p.maxRecord, []string{"data"}, p.mapRecord, nextCursor), nil
+}
+
+func (p *pager) mapRecord(raw []byte, f *connectors.Fields) events.Record {
+	return p.record(raw, f, p.bot)
 }
 
 // expired tells a cursor that has ended from other refusals: the API answers
