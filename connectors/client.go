@@ -172,15 +172,11 @@ func (c *Client) requestError(op string, err error) *Error {
 	if errors.As(err, &at) {
 		err = at.Err
 	}
-	kind := Retry
-	if refused := redirectError(""); errors.As(err, &refused) {
-		kind = Fail
-	}
 	secret, text := c.credential.Secret, err.Error()
 	if secret != "" && (strings.Contains(text, secret) || strings.Contains(text, url.QueryEscape(secret))) {
 		err = errors.New("it failed with an error that holds the credential, and is not shown")
 	}
-	return &Error{Kind: kind, Op: op, Err: err}
+	return &Error{Kind: Retry, Op: op, Err: err}
 }
 
 type metricsKey struct{}
