@@ -160,12 +160,14 @@ func TestTurnsUpBetweenTwoAnswers(t *testing.T) {
 		edge := began.Add(events.Quarter)
 		api := &fakeAPI{records: []fakeRecord{{at: edge.Add(time.Minute), text: `{"click":1}`}}, page: 1e9, number: mixed}
 		late := fakeRecord{at: edge.Add(-time.Second / 2), text: `{"click":1}`}
+		asked := 0
 		api.fail = func(_ int, r Request) error {
-			// The shorter answer of the cell behind the edge is asked for last.
-			if r.To.Equal(edge) && r.From.Equal(edge.Add(-time.Second)) && len(api.records) == 1 {
-				api.mu.Lock()
-				defer api.mu.Unlock()
-				api.records = append(api.records, late)
+			if r.From.Equal(edge.Add(-time.Second)) { // both answers of the cell behind the edge
+				if asked++; asked == 2 {
+					api.mu.Lock()
+					defer api.mu.Unlock()
+					api.records = append(api.records, late)
+				}
 			}
 			return nil
 		}
@@ -195,6 +197,11 @@ func TestLargeCells(t *testing.T) {
 			dice := rand.New(rand.NewPCG(1, 1))
 			api := &fakeAPI{records: scatter(dice, began.Add(time.Second), 29*time.Minute, 60), page: 1e9, number: mixed, within: bounds["[]"]}
 			long := strings.Repeat("x", 100<<10)
+			for n := range 7 { // equal ones in the second before a piece may begin
+				at := began.Truncate(events.Quarter).Add(time.Duration(n+1)*225*time.Second - time.Second/2)
+				x := fakeRecord{at: at, text: fmt.Sprintf(`{"at":%d}`, at.Unix())}
+				api.records = append(api.records, x, x)
+			}
 			for i, x := range api.records {
 				api.records[i].text = strings.Replace(x.text, `{"click"`, `{"x":"`+long+`","click"`, 1)
 			}
