@@ -135,7 +135,7 @@ func (d *difference) read(ctx context.Context, last bool) error {
 
 // answer reads all pages of an answer, and tells when it was asked for.
 func (d *difference) answer(ctx context.Context, what Request, each func(context.Context, time.Time, *events.Record) error) (began time.Time, err error) {
-	d.begin(nil)
+	d.follow(nil)
 	for cursor := json.RawMessage(nil); ; {
 		what.Cursor = cursor
 		var asked time.Time

@@ -88,7 +88,8 @@ var cursorSeed = maphash.MakeSeed()
 func (r *windowRead) read(ctx context.Context, w Window) (verdict, error) {
 	cursor, stored := r.cursor, r.cursor != nil
 	r.cursor = nil
-	r.begin(cursor)
+	r.seen = tally{}
+	r.follow(cursor)
 	for {
 		next, err := r.page(ctx, w, cursor)
 		if err == nil {
@@ -128,9 +129,8 @@ func (r *windowRead) read(ctx context.Context, w Window) (verdict, error) {
 	}
 }
 
-// begin begins a pass.
-func (r *windowRead) begin(cursor json.RawMessage) {
-	r.seen = tally{}
+// follow begins to follow cursors, from one on.
+func (r *windowRead) follow(cursor json.RawMessage) {
 	r.cursors = map[uint64]bool{maphash.Bytes(cursorSeed, cursor): cursor != nil}
 }
 
