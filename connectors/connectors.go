@@ -118,6 +118,8 @@ type Page struct {
 	Next func() (json.RawMessage, error)
 	// Began is when the request was sent.
 	Began time.Time
+	// Took is how long the API thought before it began to answer.
+	Took time.Duration
 	// Close ends the answer, read or not.
 	Close func()
 }

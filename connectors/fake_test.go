@@ -97,7 +97,7 @@ func (f *fakeAPI) Page(ctx context.Context, r Request) (*Page, error) {
 	all = all[min(start, len(all)):]
 	some := all[:min(len(all), max(1, f.page))]
 	return &Page{
-		Began: began, Close: func() {},
+		Began: began, Took: time.Since(began), Close: func() {},
 		Records: func(yield func(events.Record, error) bool) {
 			for _, x := range some {
 				f.mu.Lock()

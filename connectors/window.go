@@ -201,7 +201,7 @@ func (r *windowRead) ask(ctx context.Context, slot *slot, what Request, each fun
 		return nil, began, r.counted(err)
 	}
 	defer page.Close()
-	r.slowest = max(r.slowest, stream.client.now().Sub(page.Began))
+	r.slowest = max(r.slowest, page.Took)
 	records := 0
 	for record, err := range page.Records {
 		if err != nil {
