@@ -38,6 +38,7 @@ type lane struct {
 	slots  []chan struct{} // requests under way, its own and the stream's
 	buffer *readAhead
 	size   time.Duration           // of the next window
+	slow   time.Duration           // a length that the API was slow for; 0: none
 	warm   bool                    // a window was read: its size and the API's clock are known
 	nacks  int                     // in a row
 	cancel context.CancelCauseFunc // ends the read
@@ -175,6 +176,7 @@ func (l *lane) learn(r *windowRead) {
 	case r.shortest > 0:
 		l.size, least = min(l.size, r.shortest), time.Second
 	case r.slowest > slowAnswer:
+		l.slow = length
 		l.size, least = min(l.size, length/2), time.Second
 	case r.cells:
 		l.size = events.Quarter
@@ -185,6 +187,10 @@ func (l *lane) learn(r *windowRead) {
 		if r.records == 0 {
 			l.size = min(l.size, max(length, quietWindow))
 		}
+	}
+	if l.slow > 0 { // what was too long once is tried again, but not soon
+		l.slow += l.slow / 64
+		l.size = min(l.size, l.slow/2)
 	}
 	l.size = min(max(l.size.Truncate(time.Second), least), maxWindow)
 }
