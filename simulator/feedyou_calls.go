@@ -8,24 +8,20 @@ import (
 // mask is what stands for a credential.
 const mask = "***"
 
-// credential returns what is written of a credential, and keeps it. prefix is
-// the part of the value that is no secret.
-func (r *feedyouRow) credential(prefix, secret string) string {
-	if r.masked {
-		return mask
-	}
-	r.secrets = append(r.secrets, secret)
-	return prefix + secret
-}
-
-// secret returns made-up characters that are nowhere else: of the bot for ever,
-// or of this call only.
-func (r *feedyouRow) secret() string {
+// credential returns what is written of a made-up credential, and keeps the part
+// between prefix and suffix, which is nowhere else. It is of the bot for ever, or
+// of this call only.
+func (r *feedyouRow) credential(prefix, suffix string) string {
 	bits := r.dice.next()
 	if r.dice.oneIn(2) {
 		bits = mix(r.seed ^ uint64(r.dice.below(6)+1)*0x5ec)
 	}
-	return "s3" + strconv.FormatUint(bits|1<<63, 36)
+	if r.masked {
+		return mask
+	}
+	secret := "s3" + strconv.FormatUint(bits|1<<63, 36)
+	r.secrets = append(r.secrets, secret)
+	return prefix + secret + suffix
 }
 
 // writeIntegration writes a call of a service.
@@ -86,7 +82,7 @@ func (r *feedyouRow) address() string {
 	d := &r.dice
 	address := "https://"
 	if d.oneIn(8) {
-		address += r.credential("svc-bot:", r.secret()) + "@"
+		address += r.credential("svc-bot:", "") + "@"
 	}
 	address += pick(d, []string{"crm.example.com", "api.example.org:8443", "hooks.example.net"})
 	address += pick(d, []string{"/v2/contacts", "/hook", "/p%C5%99%C3%ADjem/7"})
@@ -99,10 +95,10 @@ func (r *feedyouRow) address() string {
 		parameter("lang", url.QueryEscape(r.message.conversation.dialogue.Language))
 	}
 	if d.oneIn(3) {
-		parameter(pick(d, []string{"api_key", "apikey", "Key", "subscription-key"}), r.credential("", r.secret()))
+		parameter(pick(d, []string{"api_key", "apikey", "Key", "subscription-key"}), r.credential("", ""))
 	}
 	if d.oneIn(4) {
-		parameter(pick(d, []string{"session_token", "access_token", "clientSecret", "PASSWORD", "sessionId"}), r.credential("", r.secret()+"%2F"))
+		parameter(pick(d, []string{"session_token", "access_token", "clientSecret", "PASSWORD", "sessionId"}), r.credential("", pick(d, []string{"", "%2F"})))
 	}
 	if d.oneIn(3) {
 		parameter("page", strconv.Itoa(d.below(9)))
@@ -120,15 +116,15 @@ func (r *feedyouRow) headers() []header {
 	if !d.oneIn(4) {
 		all = append(all, header{
 			pick(d, []string{"Authorization", "authorization", "Proxy-Authorization"}),
-			r.credential(pick(d, []string{"Bearer ", "Basic ", "", "Token token="}), r.secret()+pick(d, []string{"", "=="})),
+			r.credential(pick(d, []string{"Bearer ", "Basic ", "", "Token token="}), pick(d, []string{"", "=="})),
 		})
 	}
 	if d.oneIn(4) {
-		all = append(all, header{"Cookie", r.credential("theme=dark; sid=", r.secret())})
+		all = append(all, header{"Cookie", r.credential("theme=dark; sid=", "")})
 	}
 	if d.oneIn(3) {
 		name := pick(d, []string{"x-api-key", "X-API-KEY", "Ocp-Apim-Subscription-Key", "X-Auth-Token", "client-secret", "X-Session-Id", "x-password"})
-		all = append(all, header{name, r.credential("", r.secret())})
+		all = append(all, header{name, r.credential("", "")})
 	}
 	return append(all, header{"X-Request-Id", strconv.FormatUint(d.next(), 16)}, header{"Accept", "*/*; q=0.5, text/plain"})
 }
@@ -141,16 +137,7 @@ func (r *feedyouRow) writeHeaders() {
 	w.key("requestHeaders")
 	switch form {
 	case 0: // pairs
-		w.open('[')
-		for _, h := range all {
-			w.next()
-			w.open('[')
-			w.text(h.name)
-			w.next()
-			w.text(h.value)
-			w.close(']')
-		}
-		w.close(']')
+		writeHeaderPairs(w, all)
 	case 1: // lines
 		end := pick(d, []string{"\n", "\r\n"})
 		text := ""
@@ -164,16 +151,7 @@ func (r *feedyouRow) writeHeaders() {
 		w.text(string(inner.buf))
 	case 3: // pairs as text
 		inner := jsonWriter{}
-		inner.open('[')
-		for _, h := range all {
-			inner.next()
-			inner.open('[')
-			inner.text(h.name)
-			inner.next()
-			inner.text(h.value)
-			inner.close(']')
-		}
-		inner.close(']')
+		writeHeaderPairs(&inner, all)
 		w.text(string(inner.buf))
 	default:
 		writeHeaderObject(w, all)
@@ -186,4 +164,17 @@ func writeHeaderObject(w *jsonWriter, all []header) {
 		w.member(h.name, h.value)
 	}
 	w.close('}')
+}
+
+func writeHeaderPairs(w *jsonWriter, all []header) {
+	w.open('[')
+	for _, h := range all {
+		w.next()
+		w.open('[')
+		w.text(h.name)
+		w.next()
+		w.text(h.value)
+		w.close(']')
+	}
+	w.close(']')
 }

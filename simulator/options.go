@@ -26,9 +26,9 @@ type Bounds string
 
 // The bounds that a simulator can have.
 const (
-	HalfOpen  Bounds = "half-open" // [start, end)
-	Inclusive Bounds = "inclusive" // [start, end]
-	Exclusive Bounds = "exclusive" // (start, end)
+	HalfOpen  Bounds = "half-open"  // [start, end)
+	Inclusive Bounds = "inclusive"  // [start, end]
+	Exclusive Bounds = "exclusive"  // (start, end)
 	OpenStart Bounds = "open-start" // (start, end]
 )
 

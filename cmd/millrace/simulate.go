@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/millrace-io/millrace/app"
@@ -56,12 +55,13 @@ func (p *program) simulate() *cobra.Command {
 			return group.Wait()
 		},
 	}
-	simulateFlags(c.Flags(), &o, &listen, &faults)
+	simulateFlags(c, &o, &listen, &faults)
 	return c
 }
 
 // simulateFlags declares the flags of simulate.
-func simulateFlags(f *pflag.FlagSet, o *simulator.Options, listen, faults *string) {
+func simulateFlags(c *cobra.Command, o *simulator.Options, listen, faults *string) {
+	f := c.Flags()
 	f.StringVar(listen, "listen", "127.0.0.1:8081", "the `address` to serve on")
 	f.StringVar(&o.Corpus, "corpus", "", "take what is said from a `file` of dialogues (gzipped JSON lines)")
 	f.Uint64Var(&o.Seed, "seed", 1, "what is made up depends on it, and on nothing else")
