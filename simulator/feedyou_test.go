@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
-	"net/http/httptest"
-	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -376,30 +374,12 @@ func TestFeedyouDependsOnTheSeedOnly(t *testing.T) {
 	}
 }
 
-func TestTheAccountOfFeedyouComesOverHTTP(t *testing.T) {
-	c := newClock()
-	s := live(t, Options{Seed: 6, Backlog: 500, Rate: 20, LateShare: 0.1, Identical: 0.1, Now: c.Now})
-	c.add(time.Minute)
-	server := httptest.NewServer(s)
-	defer server.Close()
-	account, err := ReadAccount(t.Context(), server.Client(), server.URL)
-	if err != nil {
-		t.Fatal(err)
-	}
-	want := s.Account()
-	for _, stream := range feedyouNames {
-		name := "feedyou/" + stream
-		got := account.Endpoints[name].Records
-		for i, r := range want.Endpoints[name].Records {
-			if !reflect.DeepEqual(got[i], r) {
-				t.Fatalf("%s: %+v %q over HTTP, %+v %q in the account", name, got[i], got[i].Raw, r, r.Raw)
-			}
-		}
-		if len(got) == 0 {
-			t.Errorf("%s: %d records over HTTP are not the %d of the account", stream, len(got), len(want.Endpoints[name].Records))
-		}
-		if !slices.Equal(hashesOf(got), hashes(stream, export(t, s, stream, nil))) {
-			t.Errorf("%s: the account is not what is served", stream)
+func TestFeedyouOptionsAreChecked(t *testing.T) {
+	for says, o := range map[string]Options{
+		"Identical": {Identical: 1.5}, `"open-start"`: {Bounds: "closed"}, "poison": {Faults: Faults{"poisson": 0.1}},
+	} {
+		if _, err := New(o); err == nil || !strings.Contains(err.Error(), says) {
+			t.Errorf("%+v: %v, want %q", o, err, says)
 		}
 	}
 }

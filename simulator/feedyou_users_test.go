@@ -2,9 +2,13 @@ package simulator
 
 import (
 	"encoding/json"
+	"fmt"
 	"maps"
+	"net/http/httptest"
+	"reflect"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -138,6 +142,7 @@ func TestUserFilters(t *testing.T) {
 		"gender":            {params{"whereGender": "male"}, func(r map[string]any) bool { return r["gender"] == "male" }},
 		"a number and text": {params{"whereAge": "42"}, func(r map[string]any) bool { return r["age"] == "42" || r["age"] == 42.0 }},
 		"null":              {params{"whereGender": "null"}, func(map[string]any) bool { return false }},
+		"empty":             {params{"whereGender": ""}, func(r map[string]any) bool { return r["gender"] == "" }},
 		"both": {params{"whereGender": "female", "notEmpty": "name"}, func(r map[string]any) bool {
 			return r["gender"] == "female" && filled(r, "name")
 		}},
@@ -223,6 +228,77 @@ func TestTheAccountKnowsTheSecrets(t *testing.T) {
 	for secret := range maps.Keys(often) {
 		if strings.Contains(text, secret) {
 			t.Fatalf("the secret %s is elsewhere too", secret)
+		}
+	}
+}
+
+func TestTheAccountOfFeedyouComesOverHTTP(t *testing.T) {
+	c := newClock()
+	s := live(t, Options{Seed: 6, Backlog: 500, Rate: 20, LateShare: 0.1, Identical: 0.1, Now: c.Now})
+	c.add(time.Minute)
+	server := httptest.NewServer(s)
+	defer server.Close()
+	account, err := ReadAccount(t.Context(), server.Client(), server.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := s.Account()
+	for _, stream := range feedyouNames {
+		name := "feedyou/" + stream
+		got := account.Endpoints[name].Records
+		for i, r := range want.Endpoints[name].Records {
+			if !reflect.DeepEqual(got[i], r) {
+				t.Fatalf("%s: %+v %q over HTTP, %+v %q in the account", name, got[i], got[i].Raw, r, r.Raw)
+			}
+		}
+		if len(got) == 0 {
+			t.Errorf("%s: %d records over HTTP are not the %d of the account", stream, len(got), len(want.Endpoints[name].Records))
+		}
+		if !slices.Equal(hashesOf(got), hashes(stream, export(t, s, stream, nil))) {
+			t.Errorf("%s: the account is not what is served", stream)
+		}
+	}
+}
+
+// shown returns a time as a row shows it.
+func shown(t *testing.T, value any) time.Time {
+	t.Helper()
+	text := strings.Trim(fmt.Sprint(value), `"`)
+	if n, err := strconv.ParseInt(text, 10, 64); err == nil {
+		if len(text) > 11 {
+			return time.UnixMilli(n).UTC()
+		}
+		return time.Unix(n, 0).UTC()
+	}
+	for _, layout := range []string{time.RFC3339Nano, "2006-01-02T15:04:05.999"} {
+		if at, err := time.Parse(layout, text); err == nil {
+			return at.UTC()
+		}
+	}
+	t.Fatalf("no time: %s", text)
+	return time.Time{}
+}
+
+func TestWindowsFilterByTheTimeThatIsShown(t *testing.T) {
+	c := newClock()
+	s := live(t, Options{Seed: 4, Backlog: 1000, Rate: 5, LateShare: 0.1, Timestamped: true, Now: c.Now})
+	c.add(2 * time.Minute)
+	for _, stream := range feedyouNames {
+		records, fine := accounted(s, stream), 0
+		for i, text := range export(t, s, stream, nil) {
+			var row struct{ Timestamp json.RawMessage }
+			if err := json.Unmarshal([]byte(text), &row); err != nil {
+				t.Fatal(err)
+			}
+			if at := shown(t, string(row.Timestamp)); !records[i].Time.Equal(at) {
+				t.Fatalf("%s: the account has %v of %s", stream, records[i].Time, text)
+			}
+			if records[i].Time.Nanosecond() != 0 {
+				fine++
+			}
+		}
+		if fine == 0 || fine > len(records)*3/4 {
+			t.Errorf("%s: %d of %d rows show milliseconds", stream, fine, len(records))
 		}
 	}
 }
