@@ -17,8 +17,9 @@ const (
 	maxWindow   = 30 * 24 * time.Hour
 	// quietWindow is as long as windows grow on emptiness alone, which tells
 	// nothing of what follows it.
-	quietWindow = 12 * time.Hour
-	readAheadBy = 32 << 20 // bytes read and not yet committed
+	quietWindow  = 12 * time.Hour
+	readAheadBy  = 16 << 20 // bytes read and not yet committed
+	batchesAhead = 4        // of one window, read and not yet taken
 	// leastWindow is as short as windows are made for a busy stream: each is
 	// asked for with two seconds more, which for shorter ones would be most of it.
 	leastWindow = 20 * time.Second
@@ -88,7 +89,7 @@ func (l *lane) read(ctx context.Context, from time.Time, unfinished Position, en
 		}
 	}()
 	start := func(w Window, cursor json.RawMessage, open bool) {
-		r := &windowRead{lane: l, window: w, cursor: cursor, open: open, out: make(chan *Batch, 64)}
+		r := &windowRead{lane: l, window: w, cursor: cursor, open: open, out: make(chan *Batch, batchesAhead)}
 		// More cells than one may hold nothing that needs a cell: that takes one
 		// request to find out.
 		r.cells = l.sub.current().Cells && w.To.Sub(w.From.Truncate(events.Quarter)) <= events.Quarter
