@@ -165,22 +165,61 @@ func (m *masker) headerList(s span, texts bool) {
 		case c == '{':
 			m.headerObject(element, true)
 		case c == '[':
-			m.headerList(element, true)
+			m.headerPair(element)
 		case c == '"' && texts:
 			text, _ := unquote(m.text[element.from:element.to])
-			name := bytes.TrimRight(text, ": \t")
-			if even && bytes.IndexByte(name, ':') < 0 && isSecret(name) && !looksLikeJSON(text) {
-				secret = true
-				continue
+			if secret = even && isSecret(text) && !holdsHeaders(text); !secret {
+				m.open(element, someHeaders)
 			}
-			m.open(element, someHeaders)
 		}
 	}
+}
+
+// headerPair looks at an array in a list: a pair most likely.
+func (m *masker) headerPair(s span) {
+	var pair [2]span
+	n := 0
+	for element := range elements(m.text, s.from) {
+		if n < len(pair) {
+			pair[n] = element
+		}
+		n++
+	}
+	if n != len(pair) || m.text[pair[0].from] != '"' {
+		m.headerList(s, true)
+		return
+	}
+	name, _ := unquote(m.text[pair[0].from:pair[0].to])
+	if !isSecret(name) {
+		m.headerList(s, true)
+		return
+	}
+	if holdsHeaders(name) {
+		m.open(pair[0], someHeaders)
+	}
+	m.maskValue(pair[1])
+}
+
+// holdsHeaders says whether a text in an array is more than the name of a header.
+func holdsHeaders(text []byte) bool {
+	if looksLikeJSON(text) {
+		_, valid := jsonIn(text)
+		return valid
+	}
+	return bytes.IndexByte(bytes.TrimRight(text, ": \t"), ':') >= 0
 }
 
 func looksLikeJSON(text []byte) bool {
 	text = bytes.TrimSpace(text)
 	return len(text) > 0 && (text[0] == '{' || text[0] == '[' || text[0] == '"')
+}
+
+// jsonIn returns where the one JSON value of a text stands.
+func jsonIn(text []byte) (span, bool) {
+	from := len(text) - len(bytes.TrimLeftFunc(text, unicode.IsSpace))
+	to := len(bytes.TrimRightFunc(text, unicode.IsSpace))
+	value := jsontext.Value(text[from:to])
+	return span{from, to}, value.IsValid(jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
 }
 
 // headerText looks at a text that holds headers: lines of them, or JSON.
@@ -189,11 +228,8 @@ func (m *masker) headerText() {
 		m.headerLines()
 		return
 	}
-	from := len(m.text) - len(bytes.TrimLeftFunc(m.text, unicode.IsSpace))
-	to := len(bytes.TrimRightFunc(m.text, unicode.IsSpace))
-	value := jsontext.Value(m.text[from:to])
-	if m.layers <= maxLayers && value.IsValid(jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true)) {
-		m.headers(span{from, to})
+	if s, valid := jsonIn(m.text); valid && m.layers <= maxLayers {
+		m.headers(s)
 		return
 	}
 	// JSON that was cut, or something like it: what a value belongs to cannot be
@@ -253,40 +289,42 @@ var secretWords = []string{"authorization", "cookie", "key", "token", "secret", 
 
 // isSecret says whether a name is one of credentials.
 func isSecret(name []byte) bool {
-	for _, word := range secretWords {
-		if containsFold(name, word) {
-			return true
+	for i, c := range name {
+		switch c | 0x20 {
+		case 'a', 'c', 'k', 't', 's', 'p', 0xc5 | 0x20, 0xe2 | 0x20: // how a word can begin
+			for _, word := range secretWords {
+				if beginsWith(name[i:], word) {
+					return true
+				}
+			}
 		}
 	}
 	return false
 }
 
-// containsFold says whether a text in any case has a word in small letters; the
-// Kelvin sign is a k, and the long s an s.
-func containsFold(text []byte, word string) bool {
-	for i := 0; i+len(word) <= len(text); i++ {
-		at, matched := i, 0
-		for matched < len(word) && at < len(text) {
-			c, size := text[at], 1
-			switch {
-			case 'A' <= c && c <= 'Z':
-				c += 'a' - 'A'
-			case c == 0xc5 && at+1 < len(text) && text[at+1] == 0xbf: // U+017F
-				c, size = 's', 2
-			case c == 0xe2 && at+2 < len(text) && text[at+1] == 0x84 && text[at+2] == 0xaa: // U+212A
-				c, size = 'k', 3
-			}
-			if c != word[matched] {
-				break
-			}
-			at += size
-			matched++
+// beginsWith says whether a text in any case begins with a word in small letters;
+// the Kelvin sign is a k, and the long s an s.
+func beginsWith(text []byte, word string) bool {
+	at := 0
+	for i := range len(word) {
+		if at == len(text) {
+			return false
 		}
-		if matched == len(word) {
-			return true
+		c, size := text[at], 1
+		switch {
+		case 'A' <= c && c <= 'Z':
+			c += 'a' - 'A'
+		case c == 0xc5 && at+1 < len(text) && text[at+1] == 0xbf: // U+017F
+			c, size = 's', 2
+		case c == 0xe2 && at+2 < len(text) && text[at+1] == 0x84 && text[at+2] == 0xaa: // U+212A
+			c, size = 'k', 3
 		}
+		if c != word[i] {
+			return false
+		}
+		at += size
 	}
-	return false
+	return true
 }
 
 // apply returns the text with all that has to be replaced.

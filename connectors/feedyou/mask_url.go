@@ -25,27 +25,30 @@ func (m *masker) address() {
 func (m *masker) authority() int {
 	from, slashes := schemeEnd(m.text)
 	to := until(m.text, from, "/?#")
-	authority := m.text[from:to]
-	at := bytes.LastIndexByte(authority, '@')
-	host := authority[at+1:]
-	if port := bytes.LastIndexByte(host, ':'); port >= 0 && port > bytes.LastIndexByte(host, ']') {
-		if len(bytes.Trim(host[port+1:], "0123456789")) > 0 {
-			// No port is written like this. A password with a slash in it is.
-			if i := bytes.LastIndexByte(m.text[to:], '@'); i >= 0 && slashes {
-				m.mask(span{from, to + i})
-				return to + i
-			}
-			port = 0
+	at := bytes.LastIndexByte(m.text[from:to], '@')
+	if _, ok := hostOf(m.text[from+at+1 : to]); !ok && slashes {
+		// No port is written like this. A password with a slash in it is.
+		if i := bytes.LastIndexByte(m.text[to:], '@'); i >= 0 {
+			at = to + i - from
+			to = until(m.text, from+at, "/?#")
 		}
-		host = host[:port]
 	}
-	if at >= 0 && (slashes || bytes.IndexByte(authority[:at], ':') >= 0) {
+	if at >= 0 && (slashes || bytes.IndexByte(m.text[from:from+at], ':') >= 0) {
 		m.mask(span{from, from + at})
 	}
-	if slashes {
+	if host, ok := hostOf(m.text[from+at+1 : to]); ok && slashes {
 		m.host = strings.ToLower(string(host))
 	}
 	return to
+}
+
+// hostOf takes the port off; false when what follows the colon is none.
+func hostOf(host []byte) ([]byte, bool) {
+	colon := bytes.LastIndexByte(host, ':')
+	if colon < 0 || colon < bytes.LastIndexByte(host, ']') {
+		return host, true
+	}
+	return host[:colon], len(bytes.Trim(host[colon+1:], "0123456789")) == 0
 }
 
 // schemeEnd returns where the authority begins, and whether slashes say so.

@@ -109,9 +109,7 @@ func addressIn(mailbox string) string {
 	mailbox = strings.TrimSpace(mailbox)
 	if strings.HasSuffix(mailbox, ">") {
 		if i := strings.LastIndexByte(mailbox, '<'); i >= 0 {
-			if inner := strings.TrimSpace(mailbox[i+1 : len(mailbox)-1]); inner != "" {
-				return inner
-			}
+			return strings.TrimSpace(mailbox[i+1 : len(mailbox)-1])
 		}
 	}
 	return mailbox
