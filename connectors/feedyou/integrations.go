@@ -48,12 +48,14 @@ func integrationCall(raw []byte, f *connectors.Fields, bot string) events.Record
 	f.JSON("request_headers", notNull(sent))
 	code, known := integer(status)
 	if known {
-		f.JSON("status", strconv.AppendInt(nil, code, 10))
+		var digits [20]byte
+		f.JSON("status", strconv.AppendInt(digits[:0], code, 10))
 	}
 	f.JSON("response_body", notNull(response))
 	f.JSON("duration_ms", number(duration))
 	if known {
-		f.JSON("ok", strconv.AppendBool(nil, 200 <= code && code <= 399))
+		var word [5]byte
+		f.JSON("ok", strconv.AppendBool(word[:0], 200 <= code && code <= 399))
 	}
 	return r
 }
@@ -61,8 +63,7 @@ func integrationCall(raw []byte, f *connectors.Fields, bot string) events.Record
 // maskCall sets the record's masked text where something had to be masked, and
 // returns address and headers as they may be shown.
 func maskCall(r *events.Record, raw []byte, url, headers span) (address, sent []byte, host string) {
-	var room [8]edit
-	m := masker{text: raw, edits: room[:0]}
+	m := masker{text: raw}
 	if headers.to > 0 && headers.from < url.from {
 		m.headers(headers)
 	}

@@ -72,8 +72,15 @@ var escapes = strings.NewReplacer(`\`, `\\`, `"`, `\"`)
 // mask replaces a part of a text.
 func (m *masker) mask(s span) {
 	if string(m.text[s.from:s.to]) != masked {
-		m.edits = append(m.edits, edit{s, masked})
+		m.replace(s, masked)
 	}
+}
+
+func (m *masker) replace(s span, with string) {
+	if m.edits == nil {
+		m.edits = make([]edit, 0, 4)
+	}
+	m.edits = append(m.edits, edit{s, with})
 }
 
 // maskValue replaces a JSON value, whatever it is.
@@ -82,7 +89,7 @@ func (m *masker) maskValue(s span) {
 		m.mask(span{s.from + 1, s.to - 1})
 		return
 	}
-	m.edits = append(m.edits, edit{s, `"` + masked + `"`})
+	m.replace(s, `"`+masked+`"`)
 }
 
 // headers looks at a JSON value that holds headers, in any of the shapes that

@@ -96,7 +96,8 @@ func (m *masker) parameter(s span) {
 		equals += from
 		name := m.text[from:equals]
 		separator := bytes.LastIndexAny(name, ";?")
-		if (from == s.from || separator >= 0) && isSecret(percentDecoded(name[separator+1:])) {
+		name = name[separator+1:]
+		if (from == s.from || separator >= 0) && (isSecret(name) || isSecret(percentDecoded(name))) {
 			m.mask(span{equals + 1, s.to})
 			return
 		}
