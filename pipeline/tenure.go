@@ -34,6 +34,7 @@ type tenure struct {
 	lastCommit time.Time
 	tidied     time.Time
 	encoder    encoder
+	lateness   []time.Duration // of the batch that is being committed
 }
 
 // open reads the state, and makes it ours: from here on a stale owner's commit
@@ -142,7 +143,7 @@ func (t *tenure) ingest(ctx context.Context, batch *connectors.Batch) error {
 			return err
 		}
 		draft.Mark()
-		t.metrics.count(counts)
+		t.metrics.count(counts, t.lateness)
 		t.measure(0, counts.Events)
 		if rest = rest[len(part):]; last {
 			break
@@ -210,6 +211,7 @@ func (t *tenure) write(ctx context.Context, next *ledger.Checkpoint, write func(
 				t.log.Info("the broker has room again")
 				t.set(StateReading, "")
 			}
+			t.warnLate(next)
 			t.checkpoint, t.lastCommit, t.uncounted = next, t.opts.Now(), ledger.Counts{}
 			t.committed(next)
 			return nil
@@ -239,11 +241,33 @@ func (t *tenure) next(seen ledger.Counts, progress connectors.Progress) *ledger.
 	if from := c.Live.At; !from.IsZero() {
 		c.Cover(ledger.Range{From: from, To: progress.Live.At})
 	}
+	c.Finding.Records += seen.Late
+	c.Finding.Overlap = max(c.Finding.Overlap, seen.Overlap)
+	if !c.Sweep.Until.IsZero() && progress.Sweep.Until.IsZero() { // it has ended
+		if c.Finding.Records > 0 {
+			c.Finding.At = t.opts.Now().UTC()
+			c.Late = c.Finding
+		}
+		c.Finding = ledger.Late{}
+	}
 	setProgress(&c, progress)
 	if cutoff := t.cutoff(&c); cutoff.After(c.Forgotten) && len(t.book.Before(cutoff)) > 0 {
 		c.Forgotten = cutoff
 	}
 	return &c
+}
+
+// warnLate tells of a sweep that found what live reads had missed.
+func (t *tenure) warnLate(next *ledger.Checkpoint) {
+	if next.Late == t.checkpoint.Late {
+		return
+	}
+	args := []any{"records", next.Late.Records, "overlap", t.stream.Options.Overlap, "overlap_that_would_have_caught_them", next.Late.Overlap.Duration()}
+	if t.stream.LateByNature {
+		t.log.Info("a sweep found records that turned up late, as this stream's do", args...)
+		return
+	}
+	t.log.Warn("a sweep found records that turned up later than the overlap reads back; a longer overlap would find them sooner", args...)
 }
 
 // cutoff is how far ids may be forgotten: by the committed cursor, never by the
@@ -368,6 +392,7 @@ func progressOf(c *ledger.Checkpoint) connectors.Progress {
 		Since: c.Since,
 		Live:  positionOf(c.Live),
 		Sweep: connectors.SweepPosition{Due: c.Sweep.Due, Until: c.Sweep.Until, Position: positionOf(c.Sweep.Lane)},
+		Cells: c.Cells,
 	}
 }
 
@@ -376,7 +401,7 @@ func positionOf(l ledger.Lane) connectors.Position {
 }
 
 func setProgress(c *ledger.Checkpoint, p connectors.Progress) {
-	c.Since = p.Since
+	c.Since, c.Cells = p.Since, p.Cells
 	c.Live = laneOf(p.Live)
 	c.Sweep = ledger.Sweep{Due: p.Sweep.Due, Until: p.Sweep.Until, Lane: laneOf(p.Sweep.Position)}
 }
