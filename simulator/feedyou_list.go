@@ -126,10 +126,10 @@ func (f userFields) refuses(r *record) bool {
 	}
 	for name, want := range f.equal {
 		got := string(row[name])
-		if text := ""; json.Unmarshal(row[name], &text) == nil && got != "null" {
+		if text := ""; json.Unmarshal(row[name], &text) == nil {
 			got = text
 		}
-		if row[name] == nil || got != want {
+		if row[name] == nil || string(row[name]) == "null" || got != want {
 			return true
 		}
 	}
