@@ -128,11 +128,11 @@ func resumes(t *testing.T, h Harness) {
 // nuisances are the faults that a reader has to wait out. The shares are of all
 // requests.
 var nuisances = []simulator.Faults{
-	{simulator.TooMany: .1}, {simulator.Broken: .2}, {simulator.Reset: .2}, {simulator.Truncated: .2}, {simulator.Slow: .2},
-	{simulator.SignIn: .2}, {simulator.Redirect: .2},
+	{simulator.TooMany: .05}, {simulator.Broken: .1}, {simulator.Reset: .1}, {simulator.Truncated: .1}, {simulator.Slow: .1},
+	{simulator.SignIn: .1}, {simulator.Redirect: .1},
 	{
-		simulator.TooMany: .03, simulator.Broken: .05, simulator.Reset: .05, simulator.Truncated: .05, simulator.Slow: .05,
-		simulator.SignIn: .05, simulator.Redirect: .05, simulator.Poison: .05,
+		simulator.TooMany: .02, simulator.Broken: .02, simulator.Reset: .02, simulator.Truncated: .02, simulator.Slow: .02,
+		simulator.SignIn: .02, simulator.Redirect: .02, simulator.Poison: .02,
 	},
 }
 
@@ -196,7 +196,7 @@ func deadLetters(r *reading) map[string]bool {
 func ways(t *testing.T, h Harness) {
 	for _, keys := range h.Ways {
 		t.Run(fmt.Sprint(keys), func(t *testing.T) {
-			o := simulator.Options{Seed: 7, Backlog: 1000, Faults: simulator.Faults{simulator.Redirect: .2, simulator.Broken: .1, simulator.Reset: .1}}
+			o := simulator.Options{Seed: 7, Backlog: 1000, Faults: simulator.Faults{simulator.Redirect: .05, simulator.Reset: .05}}
 			h.each(t, o, keys, func(t *testing.T, stream *connectors.Stream, want func() simulator.Endpoint) {
 				r := read(t, stream, nil, 5*time.Minute, nil)
 				if r.err != nil {
