@@ -3,6 +3,7 @@ package connectors
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"time"
 	"unsafe"
 
@@ -141,23 +142,34 @@ func jsonLines(records []Prepared) []byte {
 	return out
 }
 
-// tally counts equal things within one pass over a window.
+// tally counts equal things within one pass over a window. It knows them by 64
+// bits of their identities, as an answer can be very long: two of a million
+// records are taken for equal in one pass of 36 million.
 type tally struct {
-	counts map[events.Identity]int32
-	page   []events.Identity // what the page that is being read has added, but for the first
-	later  bool              // a page was read: what the next one adds must be known apart
+	seen  map[uint64]struct{}
+	more  map[uint64]int32 // how many came after the first, where any did
+	page  []uint64         // what the page that is being read has added, but for the first
+	later bool             // a page was read: what the next one adds must be known apart
 }
 
+// next returns how many equals came before.
 func (t *tally) next(id events.Identity) int {
-	if t.counts == nil {
-		t.counts = map[events.Identity]int32{}
-	}
-	n := t.counts[id]
-	t.counts[id] = n + 1
+	short := binary.BigEndian.Uint64(id[:])
 	if t.later {
-		t.page = append(t.page, id)
+		t.page = append(t.page, short)
 	}
-	return int(n)
+	if _, again := t.seen[short]; !again {
+		if t.seen == nil {
+			t.seen = map[uint64]struct{}{}
+		}
+		t.seen[short] = struct{}{}
+		return 0
+	}
+	if t.more == nil {
+		t.more = map[uint64]int32{}
+	}
+	t.more[short]++
+	return int(t.more[short])
 }
 
 // commitPage keeps what the page has added, dropPage takes it back: the page is
@@ -166,18 +178,20 @@ func (t *tally) commitPage() { t.page, t.later = t.page[:0], true }
 
 func (t *tally) dropPage() {
 	if !t.later {
-		t.counts = nil
+		*t = tally{}
 		return
 	}
-	for _, id := range t.page {
-		if t.counts[id]--; t.counts[id] == 0 {
-			delete(t.counts, id)
+	for _, short := range t.page {
+		if t.more[short] > 0 {
+			t.more[short]--
+		} else {
+			delete(t.seen, short)
 		}
 	}
 	t.page = t.page[:0]
 }
 
-func (t *tally) empty() bool { return len(t.counts) == 0 }
+func (t *tally) empty() bool { return len(t.seen) == 0 }
 
 type batchKey struct{}
 

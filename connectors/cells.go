@@ -60,24 +60,31 @@ func (r *windowRead) readCells(ctx context.Context, w Window) error {
 func (r *windowRead) readCell(ctx context.Context, c cell) error {
 	var seen tally // of the cell's own records; other records are counted in each piece alone
 	pieces := []Window{c.read}
+	var d *difference
 	for len(pieces) > 0 {
-		r.seen = tally{}
-		d := difference{windowRead: r, cell: c, piece: pieces[0]}
-		d.b = builder{stream: r.lane.sub.stream, cell: c.start, inCell: &seen}
+		if d == nil {
+			r.seen = tally{}
+			d = &difference{windowRead: r, cell: c, piece: pieces[0]}
+			d.b = builder{stream: r.lane.sub.stream, cell: c.start, inCell: &seen}
+		}
 		err := d.read(ctx, len(pieces) == 1)
 		if err == nil {
 			r.succeeded()
 			seen.commitPage()
-			pieces = pieces[1:]
+			pieces, d = pieces[1:], nil
 			continue
 		}
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		seen.dropPage()
 		if err := r.failed(ctx, err); err != nil {
 			return err
 		}
+		if d.begun { // what the larger answer told is still good
+			continue
+		}
+		seen.dropPage()
+		d = nil
 		if r.halves(pieces[0], err) {
 			first, second := pieces[0].halves()
 			pieces = append([]Window{first, second}, pieces[1:]...)
@@ -94,34 +101,45 @@ type difference struct {
 	b     builder
 	slot  *slot
 
+	begun  bool                // the larger answer was read
+	at     time.Time           // when it was asked for
 	counts map[events.Hash]int // of timeless records, by their content: how many more
-	held   []events.Record     // those of the larger answer
-	size   int                 // bytes held, and which would have been
+	minus  map[events.Hash]int // those of the smaller answer
+	held   []events.Record     // those of the larger one
+	size   int                 // bytes held, or which would have been
 }
 
-// read reads a piece of a cell; last says that the position moves behind it.
-func (d *difference) read(ctx context.Context, last bool) error {
+// read reads a piece of a cell; last says that the position moves behind it. It
+// can be called again after an error.
+func (d *difference) read(ctx context.Context, last bool) (err error) {
 	d.slot = &slot{lane: d.lane} // held for all answers, so that few cells are in memory
 	defer d.slot.release()
-	d.counts = map[events.Hash]int{}
 	larger := Request{From: d.piece.From.Add(-time.Second), To: d.piece.To}
-	began, err := d.answer(ctx, larger, d.keep)
-	if err != nil {
-		return err
+	if !d.begun {
+		d.counts = map[events.Hash]int{}
+		if d.at, err = d.answer(ctx, larger, d.keep); err != nil {
+			return err
+		}
+		d.begun = true
 	}
 	if len(d.counts) > 0 {
+		d.minus = map[events.Hash]int{}
 		smaller := Request{From: larger.From, To: d.piece.From}
 		if _, err := d.answer(ctx, smaller, d.less); err != nil {
 			return err
 		}
+		for content, n := range d.minus {
+			d.counts[content] -= n
+		}
 	}
 	if d.size <= maxHeld {
 		for i := range d.held {
-			if err := d.more(ctx, began, &d.held[i]); err != nil {
+			if err := d.more(ctx, d.at, &d.held[i]); err != nil {
 				return err
 			}
 		}
 	} else if _, err := d.answer(ctx, larger, d.more); err != nil {
+		d.begun = false // some may be delivered
 		return err
 	}
 	var after *Position
@@ -131,7 +149,7 @@ func (d *difference) read(ctx context.Context, last bool) error {
 		return nil
 	}
 	d.slot.release()
-	return d.send(ctx, began, after)
+	return d.send(ctx, d.at, after)
 }
 
 // answer reads all pages of an answer, and tells when it was asked for.
@@ -169,7 +187,7 @@ func (d *difference) keep(ctx context.Context, began time.Time, r *events.Record
 // less takes a record of the smaller answer off.
 func (d *difference) less(_ context.Context, _ time.Time, r *events.Record) error {
 	if d.b.stream.timeless(r) {
-		d.counts[contentOf(r)]--
+		d.minus[contentOf(r)]++
 	}
 	return nil
 }
