@@ -2,6 +2,7 @@ package connectors
 
 import (
 	"context"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"slices"
@@ -101,12 +102,12 @@ type difference struct {
 	b     builder
 	slot  *slot
 
-	begun  bool                // the larger answer was read
-	at     time.Time           // when it was asked for
-	counts map[events.Hash]int // of timeless records, by their content: how many more
-	minus  map[events.Hash]int // those of the smaller answer
-	held   []events.Record     // those of the larger one
-	size   int                 // bytes held, or which would have been
+	begun bool            // the larger answer was read
+	at    time.Time       // when it was asked for
+	more  multiset        // of timeless records: those of the larger answer
+	less  multiset        // those of the smaller one
+	held  []events.Record // those of the larger one
+	size  int             // bytes held, or which would have been
 }
 
 // read reads a piece of a cell; last says that the position moves behind it. It
@@ -116,29 +117,30 @@ func (d *difference) read(ctx context.Context, last bool) (err error) {
 	defer d.slot.release()
 	larger := Request{From: d.piece.From.Add(-time.Second), To: d.piece.To}
 	if !d.begun {
-		d.counts = map[events.Hash]int{}
+		d.more = multiset{}
 		if d.at, err = d.answer(ctx, larger, d.keep); err != nil {
 			return err
 		}
 		d.begun = true
 	}
-	if len(d.counts) > 0 {
-		d.minus = map[events.Hash]int{}
+	if len(d.more.hashes) > 0 {
+		d.less = multiset{}
 		smaller := Request{From: larger.From, To: d.piece.From}
-		if _, err := d.answer(ctx, smaller, d.less); err != nil {
+		if _, err := d.answer(ctx, smaller, d.takeOff); err != nil {
 			return err
 		}
-		for content, n := range d.minus {
-			d.counts[content] -= n
+		d.more.sort()
+		for _, content := range d.less.hashes {
+			d.more.take(content)
 		}
 	}
 	if d.size <= maxHeld {
 		for i := range d.held {
-			if err := d.more(ctx, d.at, &d.held[i]); err != nil {
+			if err := d.give(ctx, d.at, &d.held[i]); err != nil {
 				return err
 			}
 		}
-	} else if _, err := d.answer(ctx, larger, d.more); err != nil {
+	} else if _, err := d.answer(ctx, larger, d.give); err != nil {
 		d.begun = false // some may be delivered
 		return err
 	}
@@ -173,7 +175,7 @@ func (d *difference) keep(ctx context.Context, began time.Time, r *events.Record
 	if !d.b.stream.timeless(r) {
 		return d.add(ctx, began, r)
 	}
-	d.counts[contentOf(r)]++
+	d.more.hashes = append(d.more.hashes, contentOf(r))
 	if d.size += len(r.Raw) + len(r.Members) + len(r.Masked) + int(unsafe.Sizeof(*r)); d.size > maxHeld {
 		d.held = nil
 		return nil
@@ -184,24 +186,19 @@ func (d *difference) keep(ctx context.Context, began time.Time, r *events.Record
 	return nil
 }
 
-// less takes a record of the smaller answer off.
-func (d *difference) less(_ context.Context, _ time.Time, r *events.Record) error {
+// takeOff takes a record of the smaller answer.
+func (d *difference) takeOff(_ context.Context, _ time.Time, r *events.Record) error {
 	if d.b.stream.timeless(r) {
-		d.minus[contentOf(r)]++
+		d.less.hashes = append(d.less.hashes, contentOf(r))
 	}
 	return nil
 }
 
-// more adds a record of the larger answer, if it is one more.
-func (d *difference) more(ctx context.Context, began time.Time, r *events.Record) error {
-	if !d.b.stream.timeless(r) {
+// give adds a record of the larger answer, if it is one more.
+func (d *difference) give(ctx context.Context, began time.Time, r *events.Record) error {
+	if !d.b.stream.timeless(r) || !d.more.take(contentOf(r)) {
 		return nil
 	}
-	content := contentOf(r)
-	if d.counts[content] <= 0 {
-		return nil
-	}
-	d.counts[content]--
 	return d.add(ctx, began, r)
 }
 
@@ -224,8 +221,40 @@ func (d *difference) send(ctx context.Context, began time.Time, after *Position)
 	return d.deliver(ctx, Window{d.cell.start, d.cell.start.Add(events.Quarter)}, began, b, after, d.slot)
 }
 
-func contentOf(r *events.Record) events.Hash {
+// multiset holds how often each content comes, known by 64 bits of its hash: the
+// answers may be very long.
+type multiset struct {
+	hashes []uint64
+	counts []int32 // of each hash, once they are sorted
+}
+
+// sort is called between the last that is added and the first that is taken.
+func (m *multiset) sort() {
+	slices.Sort(m.hashes)
+	m.counts = make([]int32, 0, len(m.hashes))
+	unique := m.hashes[:0]
+	for _, h := range m.hashes {
+		if n := len(unique); n == 0 || unique[n-1] != h {
+			unique, m.counts = append(unique, h), append(m.counts, 0)
+		}
+		m.counts[len(m.counts)-1]++
+	}
+	m.hashes = unique
+}
+
+// take takes one out, if there is one.
+func (m *multiset) take(h uint64) bool {
+	i, found := slices.BinarySearch(m.hashes, h)
+	if !found || m.counts[i] == 0 {
+		return false
+	}
+	m.counts[i]--
+	return true
+}
+
+func contentOf(r *events.Record) uint64 {
 	// The scan that mapped the record has proved that it is I-JSON.
 	canonical, _ := events.Canonical(r.Raw)
-	return events.HashOf(canonical)
+	hash := events.HashOf(canonical)
+	return binary.BigEndian.Uint64(hash[:])
 }
