@@ -33,7 +33,7 @@ func main() {
 
 // gcPercent trades a little work for memory: what an answer that is read as a
 // stream takes is mostly garbage.
-const gcPercent = 40
+const gcPercent = 30
 
 // signals ends the context with the first SIGINT or SIGTERM, and the process,
 // at once, with the second.
