@@ -36,30 +36,6 @@ type StreamStatus struct {
 	Owner      string        `json:"owner,omitempty"`
 }
 
-// request asks a running service; answer is its answer.
-type request struct {
-	Ask string `json:"ask"`
-}
-
-type answer struct {
-	Owner   string         `json:"owner"`
-	Streams []StreamStatus `json:"streams"`
-}
-
-// answer answers operating commands.
-func (a *App) answer(data []byte) []byte {
-	var r request
-	if err := json.Unmarshal(data, &r); err != nil || r.Ask != "status" {
-		return []byte(`{"error":"this millrace does not know the request"}`)
-	}
-	out := answer{Owner: a.owner}
-	for _, i := range a.ingests {
-		out.Streams = append(out.Streams, running(i.Status(), a.opts.Now()))
-	}
-	reply, _ := json.Marshal(out)
-	return reply
-}
-
 func running(s pipeline.Status, now time.Time) StreamStatus {
 	out := StreamStatus{
 		Connector: s.Connector, Stream: s.Stream.String(), State: s.State, Cause: s.Cause,
@@ -93,7 +69,7 @@ func Status(ctx context.Context, file *config.File, log *slog.Logger) ([]StreamS
 		return nil, err
 	}
 	defer broker.Close()
-	question, _ := json.Marshal(request{Ask: "status"})
+	question, _ := json.Marshal(request{Ask: askStatus})
 	replies, err := broker.Ask(ctx, question)
 	if err != nil {
 		return nil, err

@@ -19,6 +19,7 @@ import (
 func (t *tenure) check(draft *ledger.Draft, batch *connectors.Batch, records []connectors.Prepared) ([]events.Event, ledger.Counts) {
 	counts := ledger.Counts{Records: int64(len(records))}
 	now := t.opts.Now().UTC().Truncate(time.Millisecond)
+	replay := t.replaying(batch)
 	fresh := make([]events.Event, 0, len(records))
 	for n := range records {
 		r := &records[n]
@@ -29,6 +30,12 @@ func (t *tenure) check(draft *ledger.Draft, batch *connectors.Batch, records []c
 		} else {
 			isNew = draft.Record(id)
 		}
+		again := false // published once more, by a replay
+		if replay != nil {
+			first := id != (events.ID{}) && draft.Record(events.ReplayMark(id, replay.Number))
+			again = !isNew || forgotten(replay, r, batch)
+			isNew = first
+		}
 		if !isNew {
 			counts.Duplicates++
 			continue
@@ -36,7 +43,7 @@ func (t *tenure) check(draft *ledger.Draft, batch *connectors.Batch, records []c
 		e := events.Event{
 			ID: id, Source: t.stream.Key, Connector: t.stream.Connector,
 			Type: r.Type, Key: r.Key, RecordID: r.ID,
-			Time: r.Time, Recorded: now,
+			Time: r.Time, Recorded: now, Replay: again,
 			Members: r.Members, Raw: r.Raw,
 		}
 		if r.Dead != nil {
@@ -161,7 +168,7 @@ func tooLarge(e *events.Event, limit int, batch *connectors.Batch) []events.Even
 		identity := events.Identity(events.Identity(e.ID).Version(events.HashOf(raw), part))
 		letter := events.Event{
 			ID: identity.Event(), Source: e.Source, Connector: e.Connector, Type: events.TypeDeadLetter,
-			Key: e.Key, RecordID: e.RecordID, Recorded: e.Recorded,
+			Key: e.Key, RecordID: e.RecordID, Recorded: e.Recorded, Replay: e.Replay,
 		}
 		if len(e.Key)+len(e.RecordID) > overhead/4 { // they may be what is too large
 			letter.Key, letter.RecordID = identity.String(), identity.String()

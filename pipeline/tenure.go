@@ -7,12 +7,14 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
 
 	"github.com/millrace-io/millrace/connectors"
+	"github.com/millrace-io/millrace/events"
 	"github.com/millrace-io/millrace/ledger"
 	"github.com/millrace-io/millrace/topics"
 )
@@ -34,12 +36,23 @@ type tenure struct {
 	lastCommit time.Time
 	tidied     time.Time
 	encoder    encoder
+
+	resolutions []string             // entries that name dead letters which were dealt with
+	resolved    map[events.ID]string // what became of them; nil until it is needed
 }
 
 // open reads the state, and makes it ours: from here on a stale owner's commit
 // is refused (invariant 4). A stream that begins now has its beginning committed
 // before its first request.
 func (t *tenure) open(ctx context.Context) error {
+	if err := t.read(ctx); err != nil {
+		return err
+	}
+	return t.advance(ctx)
+}
+
+// read reads the state.
+func (t *tenure) read(ctx context.Context) error {
 	data, err := t.held.Checkpoint(ctx)
 	if err != nil {
 		return fmt.Errorf("reading the checkpoint of %s: %w", t.stream.Key, err)
@@ -58,11 +71,26 @@ func (t *tenure) open(ctx context.Context) error {
 		return fmt.Errorf("%s: %w", t.stream.Key, err)
 	}
 	t.ahead = connectors.Begin(progressOf(t.checkpoint), t.stream.Options, t.opts.Now())
-	if forgotten := t.checkpoint.Forgotten; !forgotten.IsZero() {
-		// A larger overlap or sweep than before must not reach what is forgotten.
-		t.ahead.Floor = forgotten.Add(slack)
+	t.ahead.Floor = floor(t.checkpoint)
+	t.resolutions = slices.DeleteFunc(names, func(name string) bool { return !ledger.IsResolution(name) })
+	return nil
+}
+
+// floor is how far back a stream may be read again. A larger overlap or sweep
+// than before must not reach what is forgotten, unless a replay does, or a move
+// that has found that nothing was ever read there.
+func floor(c *ledger.Checkpoint) time.Time {
+	var at time.Time
+	if !c.Forgotten.IsZero() {
+		at = c.Forgotten.Add(slack)
+		if c.Live.At.Before(at) {
+			at = c.Live.At
+		}
 	}
-	return t.advance(ctx)
+	if c.Replay != nil {
+		at = c.Replay.From
+	}
+	return at
 }
 
 // Load is the subscriber's question where to begin.
@@ -93,13 +121,22 @@ func (t *tenure) handle(msg *message.Message) (err error) {
 	if !ok {
 		return errors.New("the message is not a batch of a connector")
 	}
-	ctx, cancel := context.WithCancel(context.WithoutCancel(msg.Context()))
-	defer cancel()
-	defer context.AfterFunc(t.stopping, func() {
+	ctx, done := t.finishing(msg.Context())
+	defer done()
+	return t.ingest(ctx, batch)
+}
+
+// finishing is the context of work that a stop lets finish, within limits.
+func (t *tenure) finishing(ctx context.Context) (context.Context, func()) {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(t.stopping, func() {
 		timer := time.AfterFunc(finishWithin-time.Second, cancel)
 		context.AfterFunc(ctx, func() { timer.Stop() })
-	})()
-	return t.ingest(ctx, batch)
+	})
+	return ctx, func() {
+		stop()
+		cancel()
+	}
 }
 
 // ingest is the flow: what the API returned is checked against what is out,
@@ -179,7 +216,7 @@ func (t *tenure) commit(ctx context.Context, batch *connectors.Batch, draft *led
 	}
 	commit := &topics.Commit{
 		ID: next.Commit, Messages: messages, Checkpoint: checkpoint,
-		Entry: &topics.Entry{Name: entry.Name(), Data: stored},
+		Entries: []topics.Entry{{Name: entry.Name(), Data: stored}},
 	}
 	if err := t.write(ctx, next, func(ctx context.Context) error { return t.held.Commit(ctx, commit) }); err != nil {
 		return err
@@ -210,8 +247,13 @@ func (t *tenure) write(ctx context.Context, next *ledger.Checkpoint, write func(
 				t.log.Info("the broker has room again")
 				t.set(StateReading, "")
 			}
+			over := t.checkpoint.Replay != nil && next.Replay == nil
 			t.checkpoint, t.lastCommit, t.uncounted = next, t.opts.Now(), ledger.Counts{}
 			t.committed(next)
+			if over {
+				t.log.Info("the replay is over", "cursor", next.Live.At)
+				t.fail(errMoved) // what it might read again is out of reach from now on
+			}
 			return nil
 		case !errors.Is(err, topics.ErrFull) || t.opts.Once:
 			return err
@@ -240,6 +282,10 @@ func (t *tenure) next(seen ledger.Counts, progress connectors.Progress) *ledger.
 		c.Cover(ledger.Range{From: from, To: progress.Live.At})
 	}
 	setProgress(&c, progress)
+	if c.Replay != nil && !c.Live.At.Before(c.Replay.To) {
+		c.Replay = nil
+		c.Sweep = ledger.Sweep{Due: c.Sweep.Due} // one that is under way may be behind what is remembered
+	}
 	if cutoff := t.cutoff(&c); cutoff.After(c.Forgotten) && len(t.book.Before(cutoff)) > 0 {
 		c.Forgotten = cutoff
 	}
@@ -330,7 +376,13 @@ func (t *tenure) tidy(ctx context.Context) {
 		reading = append(reading, ledger.Range{From: c.Sweep.At, To: c.Sweep.Until})
 	}
 	t.book.Unload(reading...)
-	names := t.book.Before(c.Forgotten)
+	// Behind what is forgotten a replay, or a read of what never was, remembers
+	// what it publishes until its cursor is past that too.
+	before := c.Forgotten
+	if cutoff := t.cutoff(c); cutoff.Before(before) {
+		before = cutoff
+	}
+	names := append(t.book.Before(before), t.expired(now)...)
 	if len(names) == 0 {
 		return
 	}
@@ -339,6 +391,19 @@ func (t *tenure) tidy(ctx context.Context) {
 		return
 	}
 	t.book.Forget(names)
+	t.resolutions = slices.DeleteFunc(t.resolutions, func(name string) bool { return slices.Contains(names, name) })
+}
+
+// expired returns the resolutions whose dead letters are gone: these were
+// published before they were resolved.
+func (t *tenure) expired(now time.Time) []string {
+	var names []string
+	for _, name := range t.resolutions {
+		if at, ok := ledger.ResolvedAt(name); ok && t.opts.Retention > 0 && now.Sub(at) > t.opts.Retention+time.Hour {
+			names = append(names, name)
+		}
+	}
+	return names
 }
 
 // maxAhead is how far in the future a window may end by any clock.

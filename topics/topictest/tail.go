@@ -14,7 +14,7 @@ import (
 func testTailTypes(t *testing.T, be Backend) {
 	b := be.Open(t)
 	s := begin(t, b, key, "a")
-	c := &topics.Commit{ID: "1", Checkpoint: []byte("1"), Entry: &topics.Entry{Name: "e", Data: []byte("{}")}}
+	c := &topics.Commit{ID: "1", Checkpoint: []byte("1"), Entries: []topics.Entry{{Name: "e", Data: []byte("{}")}}}
 	for i, eventType := range []string{"sms", "click", "user", "user_snapshot", "sms"} {
 		c.Messages = append(c.Messages, message(eventType, "k", i))
 	}
@@ -125,7 +125,7 @@ func operating(t *testing.T, servers ...topics.Broker) {
 	ended := make(chan error, 2)
 	for i, server := range servers {
 		go func() {
-			ended <- server.Serve(ctx, func(request []byte) []byte { return fmt.Appendf(nil, "%d heard %s", i, request) })
+			ended <- server.Serve(ctx, func(_ context.Context, request []byte) []byte { return fmt.Appendf(nil, "%d heard %s", i, request) })
 		}()
 	}
 	var answers [][]byte
