@@ -198,7 +198,9 @@ func (t *tenure) commit(ctx context.Context, batch *connectors.Batch, draft *led
 	entry := draft.Entry()
 	if draft.Empty() {
 		t.uncounted, t.ahead = seen, progress
-		if t.opts.Now().Sub(t.lastCommit) < emptyAdvance {
+		replay := t.checkpoint.Replay
+		over := replay != nil && !progress.Live.At.Before(replay.To)
+		if !over && t.opts.Now().Sub(t.lastCommit) < emptyAdvance {
 			return nil
 		}
 		return t.advance(ctx)
