@@ -3,6 +3,7 @@ package connectors
 import (
 	"bytes"
 	"context"
+	"time"
 	"unsafe"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -14,6 +15,8 @@ import (
 // overwrites, so their bytes are copied into two arenas of the batch's own.
 type builder struct {
 	stream    *Stream
+	cell      time.Time // of records that have neither an id nor a time
+	inCell    *tally    // counts these
 	records   []Prepared
 	spans     []span
 	raw       []byte // the records' text, a line each: also the message's payload
@@ -84,11 +87,19 @@ func (b *builder) identify(p *Prepared, raw []byte, seen *tally) {
 		// The scan that mapped the record has proved that it is I-JSON.
 		canonical, _ = events.Canonical(raw)
 	}
-	if p.ID != "" {
+	switch {
+	case p.ID != "":
 		p.Identity = events.RecordIdentity(key, p.ID)
-	} else {
-		p.Number = seen.next(events.ContentIdentity(key, canonical, 0))
-		p.Identity = events.ContentIdentity(key, canonical, p.Number)
+	case b.stream.timeless(&p.Record):
+		p.Identity = events.CellIdentity(key, canonical, b.cell, 0)
+		if p.Number = b.inCell.next(p.Identity); p.Number > 0 {
+			p.Identity = events.CellIdentity(key, canonical, b.cell, p.Number)
+		}
+	default:
+		p.Identity = events.ContentIdentity(key, canonical, 0)
+		if p.Number = seen.next(p.Identity); p.Number > 0 {
+			p.Identity = events.ContentIdentity(key, canonical, p.Number)
+		}
 	}
 	if b.stream.Versioned {
 		p.Content = events.HashOf(canonical)
@@ -112,7 +123,7 @@ func (b *builder) finish() *Batch {
 	if len(b.records) > 0 {
 		b.stream.last.Store(&sizes{len(b.records), len(b.raw), len(b.members)})
 	}
-	*b = builder{stream: b.stream}
+	*b = builder{stream: b.stream, cell: b.cell, inCell: b.inCell}
 	return batch
 }
 
@@ -132,25 +143,32 @@ func jsonLines(records []Prepared) []byte {
 
 // tally counts equal things within one pass over a window.
 type tally struct {
-	counts map[events.Identity]int
-	page   []events.Identity // what the page that is being read has added
+	counts map[events.Identity]int32
+	page   []events.Identity // what the page that is being read has added, but for the first
+	later  bool              // a page was read: what the next one adds must be known apart
 }
 
 func (t *tally) next(id events.Identity) int {
 	if t.counts == nil {
-		t.counts = map[events.Identity]int{}
+		t.counts = map[events.Identity]int32{}
 	}
 	n := t.counts[id]
 	t.counts[id] = n + 1
-	t.page = append(t.page, id)
-	return n
+	if t.later {
+		t.page = append(t.page, id)
+	}
+	return int(n)
 }
 
 // commitPage keeps what the page has added, dropPage takes it back: the page is
 // read again.
-func (t *tally) commitPage() { t.page = t.page[:0] }
+func (t *tally) commitPage() { t.page, t.later = t.page[:0], true }
 
 func (t *tally) dropPage() {
+	if !t.later {
+		t.counts = nil
+		return
+	}
 	for _, id := range t.page {
 		if t.counts[id]--; t.counts[id] == 0 {
 			delete(t.counts, id)

@@ -93,7 +93,8 @@ func (c *Client) Now() time.Time {
 type Answer struct {
 	io.Reader
 	Header http.Header
-	Began  time.Time // when the request was sent
+	Began  time.Time     // when the request was sent
+	Took   time.Duration // until its first byte had come
 	close  func()
 }
 
@@ -147,7 +148,7 @@ func (c *Client) Get(ctx context.Context, op, path string, query url.Values) (*A
 		budget.Pause(refused.After)
 		return nil, refused
 	}
-	return &Answer{Reader: body, Header: res.Header, Began: began, close: func() { _ = res.Body.Close(); watch.stop() }}, nil
+	return &Answer{Reader: body, Header: res.Header, Began: began, Took: watch.waited, close: func() { _ = res.Body.Close(); watch.stop() }}, nil
 }
 
 // forgetClock lets our clock count until the next answer tells of the API's.
@@ -172,15 +173,11 @@ func (c *Client) requestError(op string, err error) *Error {
 	if errors.As(err, &at) {
 		err = at.Err
 	}
-	kind := Retry
-	if refused := redirectError(""); errors.As(err, &refused) {
-		kind = Fail
-	}
 	secret, text := c.credential.Secret, err.Error()
 	if secret != "" && (strings.Contains(text, secret) || strings.Contains(text, url.QueryEscape(secret))) {
 		err = errors.New("it failed with an error that holds the credential, and is not shown")
 	}
-	return &Error{Kind: kind, Op: op, Err: err}
+	return &Error{Kind: Retry, Op: op, Err: err}
 }
 
 type metricsKey struct{}

@@ -80,7 +80,7 @@ func TestRedirects(t *testing.T) {
 			}
 			continue
 		}
-		if err == nil || !strings.Contains(err.Error(), want) || KindOf(err) != Fail || strings.Contains(err.Error(), secret) {
+		if err == nil || !strings.Contains(err.Error(), want) || KindOf(err) != Retry || strings.Contains(err.Error(), secret) {
 			t.Errorf("%s: %v, want %q", location, err, want)
 		}
 	}
@@ -285,7 +285,7 @@ func TestStatus(t *testing.T) {
 		switch {
 		case status == 404:
 			want = Unavailable
-		case status < 300, status == 408, status == 425, status == 429, status >= 500:
+		case status < 400, status == 408, status == 425, status == 429, status >= 500:
 			want = Retry
 		}
 		res := respond(nil, status, "", "Retry-After", "7")

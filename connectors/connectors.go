@@ -118,6 +118,8 @@ type Page struct {
 	Next func() (json.RawMessage, error)
 	// Began is when the request was sent.
 	Began time.Time
+	// Took is how long the API thought before it began to answer.
+	Took time.Duration
 	// Close ends the answer, read or not.
 	Close func()
 }
@@ -155,6 +157,9 @@ type Progress struct {
 	Floor time.Time
 	Live  Position
 	Sweep SweepPosition
+	// Cells: a record with neither an id nor a time was met, and windows are read
+	// in cells of a quarter of an hour from then on.
+	Cells bool
 }
 
 // SweepPosition is where the sweep lane stands.
@@ -182,6 +187,7 @@ type Batch struct {
 	Progress Progress
 
 	after   Position // where its lane stands then
+	cells   bool     // it was read in cells
 	payload []byte   // the records as JSON Lines
 	size    int      // what it holds in memory, near enough
 }

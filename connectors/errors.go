@@ -83,7 +83,7 @@ func statusError(op string, res *http.Response, now time.Time) *Error {
 		e.Kind, e.Err = Unavailable, errors.New(what+": this account does not have the endpoint, or base_url or the account's name is wrong")
 	case s == http.StatusTooManyRequests:
 		e.Kind, e.Err = Retry, errors.New(what+": too many requests; something else may be using the same credential, or rate is set too high")
-	case s == http.StatusRequestTimeout, s == http.StatusTooEarly, s >= 500, s < 300:
+	case s == http.StatusRequestTimeout, s == http.StatusTooEarly, s >= 500, s < 400:
 		e.Kind, e.Err = Retry, errors.New(what)
 	default:
 		e.Kind, e.Err = Fail, errors.New(what+": the API refuses the request; check the connector's settings")

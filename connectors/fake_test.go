@@ -22,11 +22,12 @@ type fakeAPI struct {
 	records []fakeRecord // by time
 	page    int          // records on a page
 	latency func(Request) time.Duration
-	life    time.Duration                  // of a cursor; 0: for ever
-	wait    func(context.Context) error    // the budget; nil: none
-	fail    func(n int, r Request) error   // called for each request, from 1
-	cursor  func(next string) string       // replaces cursors; nil: as they are
-	number  func(fakeRecord) events.Record // maps; nil: id and text
+	life    time.Duration                     // of a cursor; 0: for ever
+	wait    func(context.Context) error       // the budget; nil: none
+	fail    func(n int, r Request) error      // called for each request, from 1
+	cursor  func(next string) string          // replaces cursors; nil: as they are
+	number  func(fakeRecord) events.Record    // maps; nil: id and text
+	within  func(at, from, to time.Time) bool // what a window means; nil: [from, to)
 
 	mu       sync.Mutex
 	requests []fakeRequest
@@ -83,11 +84,20 @@ func (f *fakeAPI) Page(ctx context.Context, r Request) (*Page, error) {
 	f.mu.Lock()
 	all := slices.Clone(f.records)
 	f.mu.Unlock()
-	all = slices.DeleteFunc(all, func(x fakeRecord) bool { return x.at.Before(r.From) || !x.at.Before(r.To) })
+	within := f.within
+	if within == nil {
+		within = func(at, from, to time.Time) bool { return !at.Before(from) && at.Before(to) }
+	}
+	all = slices.DeleteFunc(all, func(x fakeRecord) bool {
+		if r.To.IsZero() {
+			return !within(x.at, r.From, r.From.AddDate(1000, 0, 0))
+		}
+		return !within(x.at, r.From, r.To)
+	})
 	all = all[min(start, len(all)):]
 	some := all[:min(len(all), max(1, f.page))]
 	return &Page{
-		Began: began, Close: func() {},
+		Began: began, Took: time.Since(began), Close: func() {},
 		Records: func(yield func(events.Record, error) bool) {
 			for _, x := range some {
 				f.mu.Lock()

@@ -3,9 +3,12 @@ package connectors
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"sync"
 	"time"
+
+	"github.com/millrace-io/millrace/events"
 )
 
 const (
@@ -22,6 +25,10 @@ const (
 	// aimedRecords is how many records a window should hold: a page, but for
 	// some room, as a page with a few records more would be two requests.
 	aimedRecords = MaxBatchRecords * 8 / 10
+	// aimedBytes is how many bytes it should hold at most.
+	aimedBytes = MaxBatchBytes / 2
+	// slowAnswer is how long an API may think before what it is asked for is halved.
+	slowAnswer = 10 * time.Second
 )
 
 // lane reads windows side by side and delivers their batches in order.
@@ -79,19 +86,26 @@ func (l *lane) read(ctx context.Context, from time.Time, unfinished Position, en
 			l.buffer.drop(r)
 		}
 	}()
-	start := func(w Window, position Position) {
-		r := &windowRead{lane: l, window: w, cursor: position.Cursor, out: make(chan *Batch, 64)}
+	start := func(w Window, cursor json.RawMessage, open bool) {
+		r := &windowRead{lane: l, window: w, cursor: cursor, open: open, out: make(chan *Batch, 64)}
+		// More cells than one may hold nothing that needs a cell: that takes one
+		// request to find out.
+		r.cells = l.sub.current().Cells && w.To.Sub(w.From.Truncate(events.Quarter)) <= events.Quarter
 		queue = append(queue, r)
 		readers.Go(func() { r.run(ctx) })
 	}
 	if w := unfinished.Window; !w.To.IsZero() {
-		start(w, unfinished)
+		start(w, unfinished.Cursor, false)
 		from = w.To
 	}
 	for {
-		for len(queue) < l.ahead() && from.Before(end(0)) {
-			to := earlier(from.Add(l.size), end(0))
-			start(Window{from, to}, Position{})
+		for len(queue) < l.ahead() {
+			present := end(0)
+			if !from.Before(present) {
+				break
+			}
+			to := earlier(l.next(from), present)
+			start(Window{from, to}, nil, l.opens(to, present))
 			from = to
 		}
 		if len(queue) == 0 {
@@ -114,6 +128,22 @@ func (l *lane) read(ctx context.Context, from time.Time, unfinished Position, en
 	}
 }
 
+// next is where a window ends that begins at a time. Where there are cells it
+// ends with one, so that no two windows read the same.
+func (l *lane) next(from time.Time) time.Time {
+	to := from.Add(l.size)
+	if l.sub.current().Cells {
+		to = later(to, from.Truncate(events.Quarter).Add(events.Quarter)).Truncate(events.Quarter)
+	}
+	return to
+}
+
+// opens says whether a window is asked for without an end: the live one that
+// ends at the present, of a stream whose records move on.
+func (l *lane) opens(to, present time.Time) bool {
+	return l.name == Live && l.sub.stream.OpenEnd && to.Equal(present)
+}
+
 // ahead is how many windows may be open, once the first has told their size:
 // twice as many as requests may be under way, so that these never wait for the
 // slowest window. Not many more: behind a quiet time, where windows have grown,
@@ -134,14 +164,20 @@ func (l *lane) gaveUp(err error) {
 	}
 }
 
-// learn sizes the next windows so that each is about one page.
+// learn sizes the next windows so that each is about one page: shorter where
+// answers were large or slow, longer where they were small.
 func (l *lane) learn(r *windowRead) {
 	l.warm = true
 	length := r.window.To.Sub(r.window.From)
 	least := leastWindow
-	switch aimed := time.Duration(float64(length) * aimedRecords / float64(max(r.records, 1))); {
+	full := max(float64(r.records)/aimedRecords, float64(r.bytes)/aimedBytes, 1./aimedRecords)
+	switch aimed := time.Duration(float64(length) / full); {
 	case r.shortest > 0:
 		l.size, least = min(l.size, r.shortest), time.Second
+	case r.slowest > slowAnswer:
+		l.size, least = min(l.size, length/2), time.Second
+	case r.cells:
+		l.size = events.Quarter
 	case aimed < length:
 		l.size = min(l.size, aimed)
 	case length >= l.size: // a shorter one tells little

@@ -35,6 +35,7 @@ func NewPage(a *Answer, maxRecord int, path []string, mapper Mapper, next func(*
 	array := ReadArray(a, maxRecord, path...)
 	return &Page{
 		Began: a.Began,
+		Took:  a.Took,
 		Close: a.Close,
 		Records: func(yield func(events.Record, error) bool) {
 			var f Fields

@@ -273,6 +273,7 @@ func (s *Subscriber) deliver(ctx context.Context, l *lane, b *Batch, end func(ti
 		return context.Canceled
 	}
 	b.Progress = s.progress
+	b.Progress.Cells = b.Progress.Cells || b.cells
 	if b.EndsPage {
 		// What the API could know is told by its clock when it was asked.
 		asked := s.stream.client.now().Sub(b.Began)

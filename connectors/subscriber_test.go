@@ -304,7 +304,7 @@ func TestNumberedRecordsResumeAtTheWindow(t *testing.T) {
 		since := now.Add(-10 * time.Minute)
 		api := &fakeAPI{records: every(since, now, time.Second/10), page: 100}
 		api.number = func(x fakeRecord) events.Record {
-			return events.Record{Type: events.TypeMessage, Raw: []byte(`{"same":` + strconv.Itoa(int(x.at.Unix())) + `}`)}
+			return events.Record{Type: events.TypeMessage, Time: x.at.Truncate(time.Second), Raw: []byte(`{"same":` + strconv.Itoa(int(x.at.Unix())) + `}`)}
 		}
 		stream := fakeStream(t, api, func(o *Options) { o.Since = since })
 		var kept store

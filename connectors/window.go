@@ -6,8 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"hash/maphash"
-	"sync"
 	"time"
+
+	"github.com/millrace-io/millrace/events"
 )
 
 // windowRead reads one window, page by page, into batches. It is run by one
@@ -16,14 +17,18 @@ type windowRead struct {
 	lane   *lane
 	window Window
 	cursor json.RawMessage // where to begin
+	open   bool            // the window is asked for without an end
+	cells  bool            // it is read in cells; see cells.go
 	out    chan *Batch
 	err    error // why out was closed early; read it after out is closed
 
 	seen     tally
-	cursors  map[uint64]bool // those that the window's pages returned
+	cursors  map[uint64]bool // those that the pass's pages returned
 	requests int             // made since the last batch
 	pages    int
 	records  int
+	bytes    int           // of all records
+	slowest  time.Duration // answer, from the request to its first byte
 	shortest time.Duration // the shortest part that it was cut into; 0: it was not
 	failing  failures
 	stuck    bool // not even one second can be read before its cursor ends
@@ -36,25 +41,46 @@ const (
 	done  verdict = iota
 	again         // begin again
 	halve         // begin again, with its first half
+	cells         // begin again, in cells
 )
+
+// part is a piece of a window that is read in one pass, or in cells.
+type part struct {
+	Window
+	cells bool
+}
 
 // run closes out when the window is read, or cannot be.
 func (r *windowRead) run(ctx context.Context) {
 	defer close(r.out)
-	todo := []Window{r.window}
+	todo := []part{{r.window, r.cells}}
 	for len(todo) > 0 && r.err == nil {
+		p := todo[0]
+		if p.cells {
+			r.err = r.readCells(ctx, p.Window)
+			todo = todo[1:]
+			continue
+		}
 		var v verdict
-		switch v, r.err = r.read(ctx, todo[0]); v {
+		switch v, r.err = r.read(ctx, p.Window); v {
 		case done:
 			todo = todo[1:]
 		case halve:
-			w := todo[0]
-			r.shortest = (w.To.Sub(w.From) / 2).Truncate(time.Second)
-			middle := w.From.Add(r.shortest)
-			todo = append([]Window{{w.From, middle}, {middle, w.To}}, todo[1:]...)
+			first, second := p.halves()
+			r.shortest = first.To.Sub(first.From)
+			todo = append([]part{{first, false}, {second, false}}, todo[1:]...)
+		case cells:
+			r.cells, todo[0].cells = true, true
 		}
 	}
 }
+
+func (w Window) halves() (first, second Window) {
+	middle := w.From.Add((w.To.Sub(w.From) / 2).Truncate(time.Second))
+	return Window{w.From, middle}, Window{middle, w.To}
+}
+
+func (w Window) divisible() bool { return w.To.Sub(w.From) > time.Second }
 
 var cursorSeed = maphash.MakeSeed()
 
@@ -63,14 +89,12 @@ func (r *windowRead) read(ctx context.Context, w Window) (verdict, error) {
 	cursor, stored := r.cursor, r.cursor != nil
 	r.cursor = nil
 	r.seen = tally{}
-	r.cursors = map[uint64]bool{maphash.Bytes(cursorSeed, cursor): cursor != nil}
-	divisible := w.To.Sub(w.From) > time.Second
+	r.follow(cursor)
 	for {
 		next, err := r.page(ctx, w, cursor)
 		if err == nil {
 			if r.stuck = r.stuck && next != nil; !r.stuck {
-				r.lane.sub.health.good(r.failing.count)
-				r.failing = failures{}
+				r.succeeded()
 			}
 			if next == nil {
 				return done, nil
@@ -84,27 +108,52 @@ func (r *windowRead) read(ctx context.Context, w Window) (verdict, error) {
 		r.seen.dropPage()
 		ended := KindOf(err) == Restart && cursor != nil
 		switch {
+		case errors.Is(err, errCells):
+			r.succeeded()
+			return cells, nil
 		case ended && stored: // it was kept too long, the window is not to blame
 			return again, nil
-		case ended && divisible: // half of it takes half as long, so this ends
+		case ended && w.divisible(): // half of it takes half as long, so this ends
 			return halve, nil
 		}
 		r.stuck = r.stuck || ended
-		wait, giveUp := r.lane.sub.failed(&r.failing, err)
-		if giveUp {
-			r.lane.gaveUp(err)
-			return done, err
-		}
-		if err := sleep(ctx, wait); err != nil {
+		if err := r.failed(ctx, err); err != nil {
 			return done, err
 		}
 		switch {
 		case ended:
 			return again, nil
-		case divisible && cursor == nil && KindOf(err) == Retry && r.failing.count%halveAfter == 0:
-			return halve, nil // it may be more than the API can answer in time
+		case cursor == nil && r.halves(w, err):
+			return halve, nil
 		}
 	}
+}
+
+// follow begins to follow cursors, from one on.
+func (r *windowRead) follow(cursor json.RawMessage) {
+	r.cursors = map[uint64]bool{maphash.Bytes(cursorSeed, cursor): cursor != nil}
+}
+
+// succeeded ends a row of failures.
+func (r *windowRead) succeeded() {
+	r.lane.sub.health.good(r.failing.count)
+	r.failing = failures{}
+}
+
+// failed waits after a failed request, or returns why there is no other.
+func (r *windowRead) failed(ctx context.Context, err error) error {
+	wait, giveUp := r.lane.sub.failed(&r.failing, err)
+	if giveUp {
+		r.lane.gaveUp(err)
+		return err
+	}
+	return sleep(ctx, wait)
+}
+
+// halves says whether what has failed so often is to be halved: it may be more
+// than the API can answer in time.
+func (r *windowRead) halves(w Window, err error) bool {
+	return w.divisible() && KindOf(err) == Retry && r.failing.count%halveAfter == 0
 }
 
 // halveAfter is how many failures of a request halve its window.
@@ -113,45 +162,69 @@ const halveAfter = 3
 // page reads one page. Its last batch carries the position behind it; those
 // before leave the position where it is.
 func (r *windowRead) page(ctx context.Context, w Window, cursor json.RawMessage) (json.RawMessage, error) {
-	stream := r.lane.sub.stream
 	slot := &slot{lane: r.lane}
 	defer slot.release()
-	if err := r.admit(ctx, slot); err != nil {
-		return nil, err
+	ask := Request{From: w.From.Add(-time.Second), To: w.To.Add(time.Second), Cursor: cursor}
+	if r.open && w.To.Equal(r.window.To) {
+		ask.To = time.Time{}
 	}
-	r.requests++
-	page, err := stream.Pager.Page(ctx, Request{From: w.From.Add(-time.Second), To: w.To.Add(time.Second), Cursor: cursor})
-	if err != nil {
-		return nil, r.counted(err)
-	}
-	defer page.Close()
-	b := builder{stream: stream}
-	records := 0
-	for record, err := range page.Records {
-		if err != nil {
-			return nil, r.counted(asError("reading an answer", err))
+	b := builder{stream: r.lane.sub.stream}
+	next, began, err := r.ask(ctx, slot, ask, func(began time.Time, record events.Record) error {
+		if b.stream.timeless(&record) {
+			return errCells
 		}
 		if b.full() {
-			if err := r.deliver(ctx, w, page.Began, b.finish(), nil, slot); err != nil {
-				return nil, err
+			if err := r.deliver(ctx, w, began, b.finish(), nil, slot); err != nil {
+				return err
 			}
 		}
 		b.add(record, &r.seen)
-		records++
-	}
-	next, err := r.next(page)
+		return nil
+	})
 	if err != nil {
-		return nil, r.counted(err)
+		return nil, err
 	}
-	page.Close()
 	slot.release() // the commit may take its time
+	r.seen.commitPage()
+	return next, r.deliver(ctx, w, began, b.finish(), r.position(w, next), slot)
+}
+
+// ask makes one request and calls each with each of its records.
+func (r *windowRead) ask(ctx context.Context, slot *slot, what Request, each func(began time.Time, record events.Record) error) (next json.RawMessage, began time.Time, err error) {
+	stream := r.lane.sub.stream
+	if err := r.admit(ctx, slot); err != nil {
+		return nil, began, err
+	}
+	r.requests++
+	page, err := stream.Pager.Page(ctx, what)
+	if err != nil {
+		return nil, began, r.counted(err)
+	}
+	defer page.Close()
+	r.slowest = max(r.slowest, page.Took)
+	records := 0
+	for record, err := range page.Records {
+		if err != nil {
+			return nil, began, r.counted(asError("reading an answer", err))
+		}
+		r.bytes += len(record.Raw)
+		records++
+		if err := each(page.Began, record); err != nil {
+			if errors.Is(err, errCells) { // the request is not to blame
+				stream.metrics.requests("ok").Inc()
+			}
+			return nil, began, err
+		}
+	}
+	if next, err = r.next(page); err != nil {
+		return nil, began, r.counted(err)
+	}
 	stream.metrics.requests("ok").Inc()
 	stream.metrics.pages.Inc()
 	stream.metrics.records.Add(float64(records))
 	r.pages++
 	r.records += records
-	r.seen.commitPage()
-	return next, r.deliver(ctx, w, page.Began, b.finish(), r.position(w, next), slot)
+	return next, page.Began, nil
 }
 
 // next returns the cursor of the page that follows. One that was there before
@@ -237,78 +310,4 @@ func (r *windowRead) deliver(ctx context.Context, w Window, began time.Time, b *
 type failures struct {
 	count int
 	since time.Time
-}
-
-// readAhead bounds what is read and not yet committed: windows that are read
-// side by side wait while together they hold more. A window that may go on reads
-// a batch, so that there are at most as many more batches than max as there may
-// be requests. The window that is committed next may always go on once all of it
-// is taken.
-type readAhead struct {
-	mu   sync.Mutex
-	max  int
-	used int
-	held map[*windowRead]int
-	head *windowRead
-	wake chan struct{} // closed when something changed
-}
-
-func newReadAhead(max int) *readAhead {
-	return &readAhead{max: max, held: map[*windowRead]int{}, wake: make(chan struct{})}
-}
-
-// open says whether a window may read more.
-func (a *readAhead) open(r *windowRead) bool {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.used <= a.max || a.head == r && a.held[r] == 0
-}
-
-// room waits until a window may read more.
-func (a *readAhead) room(ctx context.Context, r *windowRead) error {
-	for {
-		a.mu.Lock()
-		wake := a.wake
-		a.mu.Unlock()
-		if a.open(r) {
-			return nil
-		}
-		select {
-		case <-wake:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-}
-
-func (a *readAhead) add(r *windowRead, size int) {
-	a.change(func() {
-		a.used += size
-		a.held[r] += size
-	})
-}
-
-func (a *readAhead) took(r *windowRead, size int) {
-	a.change(func() {
-		a.used -= size
-		a.held[r] -= size
-	})
-}
-
-func (a *readAhead) setHead(r *windowRead) { a.change(func() { a.head = r }) }
-
-// drop forgets a window that is read, or not read any more.
-func (a *readAhead) drop(r *windowRead) {
-	a.change(func() {
-		a.used -= a.held[r]
-		delete(a.held, r)
-	})
-}
-
-func (a *readAhead) change(what func()) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	what()
-	close(a.wake)
-	a.wake = make(chan struct{})
 }

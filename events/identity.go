@@ -3,6 +3,7 @@ package events
 import (
 	"crypto/sha256"
 	"encoding/binary"
+	"time"
 )
 
 // Invariant 6: the same record gives the same event id, for ever, on every
@@ -32,6 +33,22 @@ func ContentIdentity(key StreamKey, canonical []byte, number int) Identity {
 	var buf [256]byte
 	b := appendKey(append(buf[:0], "content"...), key)
 	b = append(b, content[:]...)
+	return Identity(sum(binary.AppendUvarint(b, uint64(number))))
+}
+
+// Quarter is the length of the cells of [CellIdentity]. They begin at multiples
+// of it since the beginning of a day in UTC.
+const Quarter = 15 * time.Minute
+
+// CellIdentity is the identity of a record with neither an id nor a time: its
+// canonical content, the beginning of the quarter of an hour that it fell into,
+// and its number among identical records there, from 0.
+func CellIdentity(key StreamKey, canonical []byte, cell time.Time, number int) Identity {
+	content := sha256.Sum256(canonical)
+	var buf [256]byte
+	b := appendKey(append(buf[:0], "cell"...), key)
+	b = append(b, content[:]...)
+	b = binary.AppendVarint(b, cell.Unix())
 	return Identity(sum(binary.AppendUvarint(b, uint64(number))))
 }
 

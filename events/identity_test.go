@@ -5,6 +5,7 @@ import (
 	"flag"
 	"os"
 	"testing"
+	"time"
 
 	"github.com/millrace-io/millrace/events"
 )
@@ -14,14 +15,15 @@ import (
 var newIDs = flag.Bool("new-ids", false, "fill in the ids that testdata/ids.golden.json lacks")
 
 type goldenID struct {
-	Kind    string // record, content, version, dead, replay
+	Kind    string // record, content, cell, version, dead, replay
 	Vendor  string
 	Account string
 	Stream  string
-	ID      string `json:",omitempty"` // record, version, replay
-	Raw     string `json:",omitempty"` // content, version, dead
-	Number  int    `json:",omitempty"`
-	Part    int    `json:",omitempty"`
+	ID      string    `json:",omitempty"` // record, version, replay
+	Raw     string    `json:",omitempty"` // content, cell, version, dead
+	Cell    time.Time `json:",omitzero"`
+	Number  int       `json:",omitempty"`
+	Part    int       `json:",omitempty"`
 	Want    string
 }
 
@@ -38,6 +40,9 @@ func (g goldenID) compute(t *testing.T) events.ID {
 	canonical, err := events.Canonical([]byte(g.Raw))
 	if err != nil {
 		t.Fatal(err)
+	}
+	if g.Kind == "cell" {
+		return events.CellIdentity(key, canonical, g.Cell, g.Number).Event()
 	}
 	if g.Kind == "content" {
 		return events.ContentIdentity(key, canonical, g.Number).Event()

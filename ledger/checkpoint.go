@@ -13,8 +13,9 @@ import (
 )
 
 // Version is the version of every format in this package. State of a newer one
-// is refused: an older binary would misread it.
-const Version = 1
+// is refused: an older binary would misread it. What was added with 2: cells,
+// lateness, replays and resolved dead letters.
+const Version = 2
 
 // NewerError says that state was written by a newer millrace.
 type NewerError struct {
@@ -45,7 +46,14 @@ type Checkpoint struct {
 	Forgotten time.Time `json:"forgotten,omitzero"`
 	// Replay is the replay that is under way; nil when none is.
 	Replay *Replay `json:"replay,omitempty"`
-	Counts Counts  `json:"counts"`
+	// Cells: records with neither an id nor a time were met, and are told apart by
+	// the quarter of an hour that they fell into.
+	Cells bool `json:"cells,omitempty"`
+	// Finding is what the sweep under way has found late, Late what the latest
+	// found that found any.
+	Finding Late   `json:"finding,omitzero"`
+	Late    Late   `json:"late,omitzero"`
+	Counts  Counts `json:"counts"`
 }
 
 // Replay says that what live reads and sweeps find in a range is published once
@@ -93,6 +101,13 @@ type Counts struct {
 	DeadLetters int64 `json:"dead_letters"`
 	// Resolved are the dead letters that were replayed or discarded.
 	Resolved int64 `json:"resolved,omitempty"`
+	// Late are the events that only a sweep found, Overlap is what would have
+	// caught all of them.
+	Late    int64   `json:"late,omitempty"`
+	Overlap Seconds `json:"late_overlap_seconds,omitempty"`
+	// Lateness is how late records were first seen. What was read of the past
+	// does not count: it is we who were late then.
+	Lateness Histogram `json:"lateness,omitzero"`
 }
 
 // Add adds other to c.
@@ -103,6 +118,11 @@ func (c *Counts) Add(other Counts) {
 	c.Duplicates += other.Duplicates
 	c.DeadLetters += other.DeadLetters
 	c.Resolved += other.Resolved
+	c.Late += other.Late
+	c.Overlap = max(c.Overlap, other.Overlap)
+	for class, n := range other.Lateness {
+		c.Lateness[class] += n
+	}
 }
 
 // Encode returns the checkpoint as it is stored.

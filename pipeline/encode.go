@@ -20,6 +20,7 @@ func (t *tenure) check(draft *ledger.Draft, batch *connectors.Batch, records []c
 	counts := ledger.Counts{Records: int64(len(records))}
 	now := t.opts.Now().UTC().Truncate(time.Millisecond)
 	replay := t.replaying(batch)
+	t.lateness = t.lateness[:0]
 	fresh := make([]events.Event, 0, len(records))
 	for n := range records {
 		r := &records[n]
@@ -52,6 +53,7 @@ func (t *tenure) check(draft *ledger.Draft, batch *connectors.Batch, records []c
 			counts.DeadLetters++
 		} else {
 			counts.Events++
+			t.observe(&counts, batch, r.Time, now)
 			if !t.opts.Raw {
 				e.Raw = nil
 			}
@@ -65,6 +67,38 @@ func (t *tenure) check(draft *ledger.Draft, batch *connectors.Batch, records []c
 		fresh = append(fresh, e)
 	}
 	return fresh, counts
+}
+
+// observe notes how late a new record was seen, where that is the API's doing: in
+// reads of the present, and in sweeps, which read what was read before.
+func (t *tenure) observe(counts *ledger.Counts, batch *connectors.Batch, at, now time.Time) {
+	o, stands := t.stream.Options, t.ahead.Live.At
+	switch {
+	case batch.Lane == connectors.Live:
+		age := batch.Began.Sub(batch.Window.To)
+		if at.Before(stands) { // an overlap has found it
+			age -= o.Overlap
+		}
+		if age > o.Settle+o.Poll {
+			return
+		}
+	case t.stream.Versioned: // it changed, which is not to be late
+		return
+	default:
+		known := at
+		if known.IsZero() {
+			known = batch.Window.To
+		}
+		if missed := stands.Sub(known); missed > o.Overlap {
+			counts.Late++
+			counts.Overlap = max(counts.Overlap, ledger.SecondsOf(missed))
+		}
+	}
+	if !at.IsZero() {
+		late := max(0, now.Sub(at))
+		counts.Lateness.Observe(late)
+		t.lateness = append(t.lateness, late)
+	}
 }
 
 // deadLetter is the data of a dead letter: the record whole, or one of its parts

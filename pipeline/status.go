@@ -69,6 +69,8 @@ type Metrics struct {
 	events      *prometheus.CounterVec
 	duplicates  *prometheus.CounterVec
 	deadLetters *prometheus.CounterVec
+	late        *prometheus.CounterVec
+	lateness    *prometheus.HistogramVec
 	commitTime  *prometheus.HistogramVec
 }
 
@@ -85,6 +87,11 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		events:      counter("events_total", "Events committed."),
 		duplicates:  counter("duplicates_total", "Records that were out already."),
 		deadLetters: counter("dead_letters_total", "Records that became dead letters."),
+		late:        counter("late_total", "Events that only a sweep found: their records turned up later than the overlap reads back."),
+		lateness: f.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "millrace_lateness_seconds", Help: "How long after it occurred a new record was first seen, in reads of the present and in sweeps.",
+			Buckets: latenessBuckets(),
+		}, labels),
 		commitTime: f.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "millrace_commit_seconds", Help: "How long a commit took.",
 			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
@@ -92,9 +99,18 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 	}
 }
 
+// latenessBuckets are the classes that status shows, in seconds.
+func latenessBuckets() []float64 {
+	var buckets []float64
+	for _, bound := range ledger.LatenessClasses {
+		buckets = append(buckets, bound.Seconds())
+	}
+	return buckets
+}
+
 type streamMetrics struct {
-	batches, events, duplicates, deadLetters prometheus.Counter
-	commitTime                               prometheus.Observer
+	batches, events, duplicates, deadLetters, late prometheus.Counter
+	lateness, commitTime                           prometheus.Observer
 }
 
 func (m *Metrics) of(i *Ingest) *streamMetrics {
@@ -110,11 +126,17 @@ func (m *Metrics) of(i *Ingest) *streamMetrics {
 		events:      m.events.WithLabelValues(connector, stream),
 		duplicates:  m.duplicates.WithLabelValues(connector, stream),
 		deadLetters: m.deadLetters.WithLabelValues(connector, stream),
+		late:        m.late.WithLabelValues(connector, stream),
+		lateness:    m.lateness.WithLabelValues(connector, stream),
 		commitTime:  m.commitTime.WithLabelValues(connector, stream),
 	}
 }
 
-func (m *streamMetrics) count(c ledger.Counts) {
+func (m *streamMetrics) count(c ledger.Counts, lateness []time.Duration) {
+	m.late.Add(float64(c.Late))
+	for _, late := range lateness {
+		m.lateness.Observe(late.Seconds())
+	}
 	m.events.Add(float64(c.Events))
 	m.duplicates.Add(float64(c.Duplicates))
 	m.deadLetters.Add(float64(c.DeadLetters))

@@ -39,6 +39,7 @@ type tenure struct {
 
 	resolutions []string             // entries that name dead letters which were dealt with
 	resolved    map[events.ID]string // what became of them; nil until it is needed
+	lateness    []time.Duration      // of the batch that is being committed
 }
 
 // open reads the state, and makes it ours: from here on a stale owner's commit
@@ -179,7 +180,7 @@ func (t *tenure) ingest(ctx context.Context, batch *connectors.Batch) error {
 			return err
 		}
 		draft.Mark()
-		t.metrics.count(counts)
+		t.metrics.count(counts, t.lateness)
 		t.measure(0, counts.Events)
 		if rest = rest[len(part):]; last {
 			break
@@ -250,6 +251,7 @@ func (t *tenure) write(ctx context.Context, next *ledger.Checkpoint, write func(
 				t.set(StateReading, "")
 			}
 			over := t.checkpoint.Replay != nil && next.Replay == nil
+			t.warnLate(next)
 			t.checkpoint, t.lastCommit, t.uncounted = next, t.opts.Now(), ledger.Counts{}
 			t.committed(next)
 			if over {
@@ -283,6 +285,15 @@ func (t *tenure) next(seen ledger.Counts, progress connectors.Progress) *ledger.
 	if from := c.Live.At; !from.IsZero() {
 		c.Cover(ledger.Range{From: from, To: progress.Live.At})
 	}
+	c.Finding.Records += seen.Late
+	c.Finding.Overlap = max(c.Finding.Overlap, seen.Overlap)
+	if !c.Sweep.Until.IsZero() && progress.Sweep.Until.IsZero() { // it has ended
+		if c.Finding.Records > 0 {
+			c.Finding.At = t.opts.Now().UTC()
+			c.Late = c.Finding
+		}
+		c.Finding = ledger.Late{}
+	}
 	setProgress(&c, progress)
 	if c.Replay != nil && !c.Live.At.Before(c.Replay.To) {
 		c.Replay = nil
@@ -292,6 +303,19 @@ func (t *tenure) next(seen ledger.Counts, progress connectors.Progress) *ledger.
 		c.Forgotten = cutoff
 	}
 	return &c
+}
+
+// warnLate tells of a sweep that found what live reads had missed.
+func (t *tenure) warnLate(next *ledger.Checkpoint) {
+	if next.Late == t.checkpoint.Late {
+		return
+	}
+	args := []any{"records", next.Late.Records, "overlap", t.stream.Options.Overlap, "overlap_that_would_have_caught_them", next.Late.Overlap.Duration()}
+	if t.stream.LateByNature {
+		t.log.Info("a sweep found records that turned up late, as this stream's do", args...)
+		return
+	}
+	t.log.Warn("a sweep found records that turned up later than the overlap reads back; a longer overlap would find them sooner", args...)
 }
 
 // cutoff is how far ids may be forgotten: by the committed cursor, never by the
@@ -435,6 +459,7 @@ func progressOf(c *ledger.Checkpoint) connectors.Progress {
 		Since: c.Since,
 		Live:  positionOf(c.Live),
 		Sweep: connectors.SweepPosition{Due: c.Sweep.Due, Until: c.Sweep.Until, Position: positionOf(c.Sweep.Lane)},
+		Cells: c.Cells,
 	}
 }
 
@@ -443,7 +468,7 @@ func positionOf(l ledger.Lane) connectors.Position {
 }
 
 func setProgress(c *ledger.Checkpoint, p connectors.Progress) {
-	c.Since = p.Since
+	c.Since, c.Cells = p.Since, p.Cells
 	c.Live = laneOf(p.Live)
 	c.Sweep = ledger.Sweep{Due: p.Sweep.Due, Until: p.Sweep.Until, Lane: laneOf(p.Sweep.Position)}
 }
