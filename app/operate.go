@@ -22,6 +22,7 @@ import (
 const (
 	askStatus = "status"
 	askMove   = "move"
+	askLetter = "letters"
 )
 
 // requestVersion grows with every change of a request that a service must know
@@ -35,6 +36,8 @@ type request struct {
 	Ask     string         `json:"ask"`
 	Stream  string         `json:"stream,omitempty"` // its key
 	Move    *pipeline.Move `json:"move,omitempty"`
+	Letters *Selection     `json:"letters,omitempty"`
+	Discard bool           `json:"discard,omitempty"` // the letters, instead of replaying them
 }
 
 // answer is what a service says to it.
@@ -49,6 +52,8 @@ type answer struct {
 	Error string         `json:"error,omitempty"`
 	Code  int            `json:"code,omitempty"` // the exit code that goes with Error
 	Plan  *pipeline.Plan `json:"plan,omitempty"`
+	// Resolved is what became of dead letters, also beside an Error.
+	Resolved *pipeline.Resolved `json:"resolved,omitempty"`
 }
 
 // unknownRequest is what a service answers to what it does not know, in all versions.
@@ -87,11 +92,13 @@ func (a *App) answer(ctx context.Context, data []byte) []byte {
 
 // carryOut does what is asked of a stream: in the service that holds it, or in
 // the command's own process where no service does.
-func (a *answer) carryOut(ctx context.Context, _ topics.Broker, i *pipeline.Ingest, r *request) {
+func (a *answer) carryOut(ctx context.Context, broker topics.Broker, i *pipeline.Ingest, r *request) {
 	var err error
 	switch {
 	case r.Ask == askMove && r.Move != nil:
 		a.Plan, err = i.Move(ctx, *r.Move)
+	case r.Ask == askLetter && r.Letters != nil:
+		a.Resolved, err = resolveLetters(ctx, broker, i, r.Letters, r.Discard)
 	default:
 		a.Error, a.Code = unknownRequest, ExitOurs
 		return
@@ -173,7 +180,8 @@ const holdWait = 15 * time.Second
 func (o *operator) carryOut(ctx context.Context, s *connectors.Stream, r request) (*answer, error) {
 	r.Version, r.Stream = requestVersion, s.Key.String()
 	if !o.broker.Offline() {
-		if a, err := o.ask(ctx, s, &r); a != nil || err != nil {
+		a, err := o.askOften(ctx, s, &r)
+		if a != nil || err != nil {
 			return a, err
 		}
 	}
@@ -196,6 +204,31 @@ func (o *operator) carryOut(ctx context.Context, s *connectors.Stream, r request
 	a.carryOut(ctx, o.broker, i, &r)
 	return &a, a.err(s)
 }
+
+// handoverWait is how long a stream may be between two tenures.
+const handoverWait = 5 * time.Second
+
+// askOften asks the running services, again while the stream changes hands, or
+// begins again from its checkpoint.
+func (o *operator) askOften(ctx context.Context, s *connectors.Stream, r *request) (*answer, error) {
+	for until := time.Now().Add(handoverWait); ; {
+		a, err := o.ask(ctx, s, r)
+		var notHeld *notHeldError
+		if !errors.As(err, &notHeld) || time.Now().After(until) {
+			return a, err
+		}
+		select {
+		case <-time.After(200 * time.Millisecond):
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+// notHeldError says that services have the stream, and none of them holds it.
+type notHeldError struct{ *answeredError }
+
+func (e *notHeldError) Unwrap() error { return e.answeredError }
 
 // ask asks the running services; nil when none has to do with the stream.
 func (o *operator) ask(ctx context.Context, s *connectors.Stream, r *request) (*answer, error) {
@@ -226,7 +259,7 @@ func (o *operator) ask(ctx context.Context, s *connectors.Stream, r *request) (*
 	}
 	switch {
 	case waiting != nil:
-		return nil, &answeredError{fmt.Sprintf("no running millrace holds %s at the moment (%s: %s): nothing was changed; try again when status shows it reading", s.Key, waiting.Owner, waiting.NotHeld), code}
+		return nil, &notHeldError{&answeredError{fmt.Sprintf("no running millrace holds %s at the moment (%s: %s): nothing was changed; try again when status shows it reading", s.Key, waiting.Owner, waiting.NotHeld), code}}
 	case o.foreign():
 		return nil, nil
 	case len(replies) > 0:

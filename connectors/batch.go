@@ -143,6 +143,7 @@ func jsonLines(records []Prepared) []byte {
 
 // tally counts equal things within one pass over a window.
 type tally struct {
+	first  int32 // where counting begins
 	counts map[events.Identity]int32
 	page   []events.Identity // what the page that is being read has added, but for the first
 	later  bool              // a page was read: what the next one adds must be known apart
@@ -152,7 +153,10 @@ func (t *tally) next(id events.Identity) int {
 	if t.counts == nil {
 		t.counts = map[events.Identity]int32{}
 	}
-	n := t.counts[id]
+	n, known := t.counts[id]
+	if !known {
+		n = t.first
+	}
 	t.counts[id] = n + 1
 	if t.later {
 		t.page = append(t.page, id)

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/millrace-io/millrace/connectors"
+	"github.com/millrace-io/millrace/events"
 	"github.com/millrace-io/millrace/ledger"
 )
 
@@ -75,8 +76,12 @@ func PlanMove(c *ledger.Checkpoint, m Move, now time.Time) (*Plan, error) {
 	if r := c.Replay; r != nil && to.Before(r.From) {
 		return nil, refuse("a replay is under way from %s to %s: wait until the cursor is past it, or begin another one with --replay", text(r.From), text(r.To))
 	}
-	if lost := lostIn(c, p.Read); len(lost) > 0 {
-		possible := lost[len(lost)-1].To.Add(time.Second - 1).Truncate(time.Second)
+	grain := time.Second // of what is read as a whole
+	if c.Cells {
+		grain = events.Quarter
+	}
+	if lost := lostIn(c, ledger.Range{From: to.Truncate(grain), To: cursor}); len(lost) > 0 {
+		possible := lost[len(lost)-1].To.Add(grain - 1).Truncate(grain)
 		return nil, refuse("what was published before %s is not remembered any more (dedup_horizon), so reading again from %s would repeat it unseen: move to %s or later, or publish all that is read again once more, marked, with --replay",
 			text(c.Forgotten), text(to), text(possible))
 	}
@@ -135,7 +140,7 @@ func (t *tenure) move(ctx context.Context, m Move) (*Plan, error) {
 func (p *Plan) apply(c *ledger.Checkpoint) {
 	lost := lostIn(c, p.Read)
 	c.Live = ledger.Lane{At: p.To}
-	c.Sweep = ledger.Sweep{Due: c.Sweep.Due}
+	c.Sweep, c.Finding = ledger.Sweep{Due: c.Sweep.Due}, ledger.Late{}
 	if !p.Since.IsZero() {
 		c.Since = p.Since
 	}

@@ -161,7 +161,7 @@ func (t *tenure) ingest(ctx context.Context, batch *connectors.Batch) error {
 		if err != nil {
 			return fmt.Errorf("transforming: %w", err)
 		}
-		messages, dead := t.encoder.encode(out, limits, batch)
+		messages, dead := t.encoder.encode(out, t.opts.Raw, limits, batch)
 		counts.DeadLetters += dead
 		counts.Events -= dead
 		last := len(part) == len(rest)
@@ -297,7 +297,7 @@ func (t *tenure) next(seen ledger.Counts, progress connectors.Progress) *ledger.
 	setProgress(&c, progress)
 	if c.Replay != nil && !c.Live.At.Before(c.Replay.To) {
 		c.Replay = nil
-		c.Sweep = ledger.Sweep{Due: c.Sweep.Due} // one that is under way may be behind what is remembered
+		c.Sweep, c.Finding = ledger.Sweep{Due: c.Sweep.Due}, ledger.Late{} // one that is under way may be behind what is remembered
 	}
 	if cutoff := t.cutoff(&c); cutoff.After(c.Forgotten) && len(t.book.Before(cutoff)) > 0 {
 		c.Forgotten = cutoff
