@@ -408,7 +408,7 @@ func (t *tenure) tidy(ctx context.Context) {
 	if cutoff := t.cutoff(c); cutoff.Before(before) {
 		before = cutoff
 	}
-	names := append(t.book.Before(before), t.expired(now)...)
+	names := append(t.book.Before(before), t.expired(t.opts.Now())...)
 	if len(names) == 0 {
 		return
 	}
