@@ -55,8 +55,9 @@ type Letter struct {
 	Incomplete bool   `json:"incomplete,omitempty"`
 	Resolved   string `json:"resolved,omitempty"`
 
-	raw []byte
-	key events.StreamKey
+	raw    []byte
+	key    events.StreamKey
+	stored time.Time
 }
 
 // Cause are open dead letters that have a cause in common.
@@ -72,51 +73,76 @@ type Cause struct {
 	Example   string    `json:"example"` // one's id
 }
 
-// letters reads the dead letters of a selection, with their records or without.
-func (o *operator) letters(ctx context.Context, s Selection, raw bool) ([]Letter, error) {
-	var all []Letter
-	known := map[string]bool{}
-	resolved := map[events.StreamKey]map[events.ID]string{}
-	add := func(l *pipeline.Letter, incomplete bool) error {
-		if resolved[l.Stream] == nil {
-			names, err := o.broker.Ledger(l.Stream).Entries(ctx)
-			if err != nil {
-				return err
-			}
-			if resolved[l.Stream], err = pipeline.ReadResolutions(ctx, o.broker.Ledger(l.Stream), names); err != nil {
-				return fmt.Errorf("%s: %w", l.Stream, err)
-			}
+// letterReader reads dead letters, and what became of them.
+type letterReader struct {
+	broker   topics.Broker
+	wanted   Selection
+	raw      bool // with their records
+	limit    int  // of messages that are read; 0: none
+	all      []Letter
+	known    map[string]bool
+	resolved map[events.StreamKey]map[events.ID]string
+}
+
+// read reads the topic; more says that it ended at the limit.
+func (r *letterReader) read(ctx context.Context) (more bool, err error) {
+	r.known, r.resolved = map[string]bool{}, map[events.StreamKey]map[events.ID]string{}
+	box := pipeline.Letterbox{Bytes: r.raw, Wanted: r.wanted.has}
+	n := 0
+	err = r.broker.Tail(ctx, topics.TailOptions{Types: []string{events.TypeDeadLetter}, Beginning: true, Stop: true}, func(m topics.Received) error {
+		if n++; r.limit > 0 && n > r.limit {
+			return errEnough
 		}
-		what := resolved[l.Stream][l.ID]
-		id := l.ID.String()
-		if s.Resolved != (what != "") || known[id] {
-			return nil
-		}
-		known[id] = true
-		all = append(all, Letter{
-			ID: id, Connector: l.Connector, Stream: l.Stream.String(), Stage: l.Dead.Stage, Reason: l.Dead.Reason, Detail: l.Dead.Detail,
-			Window: when(l.Window.From) + "/" + when(l.Window.To), Recorded: l.Recorded, Size: l.Size, SHA256: l.SHA256,
-			Incomplete: incomplete, Resolved: what, raw: l.Raw, key: l.Stream,
-		})
-		return nil
-	}
-	box := pipeline.Letterbox{Bytes: raw, Wanted: s.has}
-	err := o.broker.Tail(ctx, topics.TailOptions{Types: []string{events.TypeDeadLetter}, Beginning: true, Stop: true}, func(m topics.Received) error {
 		l, err := box.Add(&m)
 		if l == nil || err != nil {
 			return err
 		}
-		return add(l, false)
+		return r.add(ctx, l, false)
 	})
+	if errors.Is(err, errEnough) {
+		return true, nil
+	}
 	if err != nil {
-		return nil, err
+		return false, err
 	}
 	for _, l := range box.Incomplete() {
-		if err := add(l, true); err != nil {
-			return nil, err
+		if err := r.add(ctx, l, true); err != nil {
+			return false, err
 		}
 	}
-	return all, nil
+	return false, nil
+}
+
+// add takes a letter in, where it is as wanted.
+func (r *letterReader) add(ctx context.Context, l *pipeline.Letter, incomplete bool) error {
+	if r.resolved[l.Stream] == nil {
+		entries := r.broker.Ledger(l.Stream)
+		names, err := entries.Entries(ctx)
+		if err != nil {
+			return err
+		}
+		if r.resolved[l.Stream], err = pipeline.ReadResolutions(ctx, entries, names); err != nil {
+			return fmt.Errorf("%s: %w", l.Stream, err)
+		}
+	}
+	what, id := r.resolved[l.Stream][l.ID], l.ID.String()
+	if r.wanted.Resolved != (what != "") || r.known[id] {
+		return nil
+	}
+	r.known[id] = true
+	r.all = append(r.all, Letter{
+		ID: id, Connector: l.Connector, Stream: l.Stream.String(), Stage: l.Dead.Stage, Reason: l.Dead.Reason, Detail: l.Dead.Detail,
+		Window: when(l.Window.From) + "/" + when(l.Window.To), Recorded: l.Recorded, Size: l.Size, SHA256: l.SHA256,
+		Incomplete: incomplete, Resolved: what, raw: l.Raw, key: l.Stream, stored: l.Stored,
+	})
+	return nil
+}
+
+// letters reads the dead letters of a selection, with their records or without.
+func (o *operator) letters(ctx context.Context, s Selection, raw bool) ([]Letter, error) {
+	r := letterReader{broker: o.broker, wanted: s, raw: raw}
+	_, err := r.read(ctx)
+	return r.all, err
 }
 
 // DeadLetters lists the dead letters of a selection. With raw they bring their

@@ -72,7 +72,7 @@ func (a *App) answer(ctx context.Context, data []byte) []byte {
 	var r request
 	out := answer{Owner: a.owner}
 	switch err := json.Unmarshal(data, &r); {
-	case err != nil || r.Version > requestVersion:
+	case err != nil || r.Version > requestVersion || r.Ask != askStatus && r.Ask != askMove && r.Ask != askLetter:
 		out.Error, out.Code = unknownRequest, ExitOurs
 	case r.Ask == askStatus:
 		for _, i := range a.ingests {
@@ -112,6 +112,10 @@ func (a *answer) carryOut(ctx context.Context, broker topics.Broker, i *pipeline
 	}
 }
 
+// Unset stands for the variables of the configuration that are not set in the
+// environment of a command which needs the broker only.
+const Unset = "unset in this environment"
+
 // operator is what an operating command works with: the broker and the streams
 // of the configuration.
 type operator struct {
@@ -127,6 +131,11 @@ func openOperator(ctx context.Context, file *config.File, log *slog.Logger) (*op
 	var err error
 	if o.connectors, err = build(file, connectors.Env{Budgets: connectors.NewBudgets(), Transport: o.transport, Now: time.Now}); err != nil {
 		return nil, err
+	}
+	for _, c := range o.connectors {
+		if strings.Contains(c.Account, Unset) {
+			return nil, &UsageError{fmt.Errorf("the account of the connector %s stands in a variable that is not set here: set it as for the service", c.Name)}
+		}
 	}
 	if o.broker, err = openBroker(ctx, file, log, true); err != nil {
 		return nil, err

@@ -113,14 +113,13 @@ func (p *program) load() (*config.File, *slog.Logger, error) {
 func (p *program) loadForBroker() (*config.File, *slog.Logger, error) {
 	file, err := config.Load(p.path, app.Plugins(), nil)
 	if err != nil {
-		const unset = "unset in this environment"
 		lenient, again := config.Load(p.path, app.Plugins(), func(name string) (string, bool) {
 			if value, ok := os.LookupEnv(name); ok {
 				return value, true
 			}
-			return unset, true
+			return app.Unset, true
 		})
-		if again == nil && !strings.Contains(fmt.Sprint(lenient.Broker, lenient.Topics), unset) {
+		if again == nil && !strings.Contains(fmt.Sprint(lenient.Broker, lenient.Topics), app.Unset) {
 			file, err = lenient, nil
 		}
 	}
