@@ -6,6 +6,7 @@ import (
 	"errors"
 	"slices"
 	"time"
+	"unsafe"
 
 	"github.com/millrace-io/millrace/events"
 )
@@ -155,7 +156,7 @@ func (d *difference) keep(ctx context.Context, began time.Time, r *events.Record
 		return d.add(ctx, began, r)
 	}
 	d.counts[contentOf(r)]++
-	if d.size += len(r.Raw) + len(r.Members) + len(r.Masked); d.size > maxHeld {
+	if d.size += len(r.Raw) + len(r.Members) + len(r.Masked) + int(unsafe.Sizeof(*r)); d.size > maxHeld {
 		d.held = nil
 		return nil
 	}

@@ -17,8 +17,9 @@ const (
 	maxWindow   = 30 * 24 * time.Hour
 	// quietWindow is as long as windows grow on emptiness alone, which tells
 	// nothing of what follows it.
-	quietWindow = 12 * time.Hour
-	readAheadBy = 32 << 20 // bytes read and not yet committed
+	quietWindow  = 12 * time.Hour
+	readAheadBy  = 16 << 20 // bytes read and not yet committed
+	batchesAhead = 4        // of one window, read and not yet taken
 	// leastWindow is as short as windows are made for a busy stream: each is
 	// asked for with two seconds more, which for shorter ones would be most of it.
 	leastWindow = 20 * time.Second
@@ -38,6 +39,7 @@ type lane struct {
 	slots  []chan struct{} // requests under way, its own and the stream's
 	buffer *readAhead
 	size   time.Duration           // of the next window
+	slow   time.Duration           // a length that the API was slow for; 0: none
 	warm   bool                    // a window was read: its size and the API's clock are known
 	nacks  int                     // in a row
 	cancel context.CancelCauseFunc // ends the read
@@ -87,7 +89,7 @@ func (l *lane) read(ctx context.Context, from time.Time, unfinished Position, en
 		}
 	}()
 	start := func(w Window, cursor json.RawMessage, open bool) {
-		r := &windowRead{lane: l, window: w, cursor: cursor, open: open, out: make(chan *Batch, 64)}
+		r := &windowRead{lane: l, window: w, cursor: cursor, open: open, out: make(chan *Batch, batchesAhead)}
 		// More cells than one may hold nothing that needs a cell: that takes one
 		// request to find out.
 		r.cells = l.sub.current().Cells && w.To.Sub(w.From.Truncate(events.Quarter)) <= events.Quarter
@@ -175,6 +177,7 @@ func (l *lane) learn(r *windowRead) {
 	case r.shortest > 0:
 		l.size, least = min(l.size, r.shortest), time.Second
 	case r.slowest > slowAnswer:
+		l.slow = length
 		l.size, least = min(l.size, length/2), time.Second
 	case r.cells:
 		l.size = events.Quarter
@@ -185,6 +188,10 @@ func (l *lane) learn(r *windowRead) {
 		if r.records == 0 {
 			l.size = min(l.size, max(length, quietWindow))
 		}
+	}
+	if l.slow > 0 { // what was too long once is tried again, but not soon
+		l.slow += l.slow / 64
+		l.size = min(l.size, l.slow/2)
 	}
 	l.size = min(max(l.size.Truncate(time.Second), least), maxWindow)
 }

@@ -38,6 +38,7 @@ type api struct {
 	always   bool // they are in every answer, whatever window was asked for
 	more     []moment
 	began    func() time.Time // when requests are sent; nil: now
+	asked    chan struct{}    // closed with the next request, for await
 }
 
 // moment is a record of a moment of its own.
@@ -49,6 +50,10 @@ type moment struct {
 func (a *api) Page(_ context.Context, r connectors.Request) (*connectors.Page, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if a.asked != nil {
+		close(a.asked)
+		a.asked = nil
+	}
 	at := start
 	if !a.at.IsZero() {
 		at = a.at
@@ -75,13 +80,37 @@ func (a *api) Page(_ context.Context, r connectors.Request) (*connectors.Page, e
 			r.Time = own
 		}
 		r.Dead = f.Object(raw, func(name, value []byte) {
-			if string(name) == "id" {
+			switch string(name) {
+			case "id":
 				r.ID = connectors.Text(value)
+			case "time":
+				r.Time = connectors.Time(value)
 			}
 		})
 		f.TextOf("message_id", r.ID)
 		return r
 	}, nil), nil
+}
+
+// await waits until something holds, which it looks for at each request.
+func (a *api) await(t *testing.T, what func() bool) {
+	t.Helper()
+	for limit := time.After(time.Minute); ; {
+		a.mu.Lock()
+		if a.asked == nil {
+			a.asked = make(chan struct{})
+		}
+		asked := a.asked
+		a.mu.Unlock()
+		if what() {
+			return
+		}
+		select {
+		case <-asked:
+		case <-limit:
+			t.Fatal("it does not come true in a minute")
+		}
+	}
 }
 
 func stream(t *testing.T, a *api, versioned bool) *connectors.Stream {

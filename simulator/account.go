@@ -31,31 +31,42 @@ type Endpoint struct {
 	// Records are those that can be seen now, in the order of the endpoint; nil
 	// in a summary.
 	Records []Record `json:"-"`
+	// Poison is what was put between the records of answers that were written
+	// whole, each element with its exact bytes, in the order of the answers; nil
+	// in a summary.
+	Poison [][]byte `json:"poison,omitempty"`
 }
 
 // Counts are how the requests to an endpoint went. Each counts as answered,
-// rejected, refused or one fault; only a slow one counts as answered as well,
-// and one that its client gave up counts as nothing more than a request.
+// rejected, refused or one fault; only a slow or poisoned one counts as answered
+// as well, and one that its client gave up counts as nothing more than a request.
 type Counts struct {
 	Requests      int           `json:"requests"`
 	Answered      int           `json:"answered"` // written whole, with status 200
 	Rejected      int           `json:"rejected"` // told what was wrong with the request
 	Refused       int           `json:"refused"`  // by the limiter
 	Faults        map[Fault]int `json:"faults"`
-	Served        int64         `json:"served"`  // records in whole answers
+	Served        int64         `json:"served"`  // records in whole answers, without poison
 	Visible       int           `json:"visible"` // records that can be seen now
 	MaxConcurrent int           `json:"max_concurrent"`
 }
 
 // Record is the account of one record.
 type Record struct {
-	ID   string    `json:"id"`
-	Key  string    `json:"key"`  // the conversation's id
-	Time time.Time `json:"time"` // what windows filter by, as fine as the record shows it
+	ID string `json:"id"` // "" where the vendor gives none
+	// Key is the conversation's id; of Feedyou the user's, "" where a row names
+	// none.
+	Key string `json:"key"`
+	// Time is what windows filter by, as fine as the record shows it; in
+	// milliseconds where it shows none.
+	Time time.Time `json:"time"`
 	// Position of a message in its conversation, from 0.
 	Position int `json:"position"`
-	// SHA256 is the hash of the record's JSON, in hex.
+	// SHA256 is the hash of the record's JSON, in hex. Where there are Secrets, it
+	// is that of the JSON in which each is replaced in place by ***.
 	SHA256 string `json:"sha256"`
+	// Secrets are the credentials in the record as they are in clear; nil for none.
+	Secrets []string `json:"secrets,omitempty"`
 	// Raw is the exact JSON; nil where records never change.
 	Raw json.RawMessage `json:"raw,omitempty"`
 	// Versions are the hashes of all versions that there were, the last of them
@@ -80,7 +91,16 @@ func (s *Simulator) Account() Account {
 // Summary returns the account without the records.
 func (s *Simulator) Summary() Account {
 	account, _ := s.snapshot()
-	return account
+	return account.summary()
+}
+
+// summary returns the account without what grows with the records.
+func (a Account) summary() Account {
+	for name, e := range a.Endpoints {
+		e.Poison = nil
+		a.Endpoints[name] = e
+	}
+	return a
 }
 
 // snapshot returns the counts, and the records of each endpoint.
@@ -96,17 +116,23 @@ func (s *Simulator) snapshot() (Account, map[string][]*record) {
 			records[p.name] = slices.Clone(p.records())
 			counts.Visible = len(records[p.name])
 		}
-		account.Endpoints[p.name] = Endpoint{Counts: counts}
+		account.Endpoints[p.name] = Endpoint{Counts: counts, Poison: p.tally.poisoned()}
 	}
 	return account, records
 }
 
 func (r *record) account() Record {
-	hash := sha256.Sum256(r.raw)
+	var hash [sha256.Size]byte
+	var secrets []string
+	if r.hidden != nil {
+		hash, secrets = r.hidden.hash, slices.Clone(r.hidden.secrets)
+	} else {
+		hash = sha256.Sum256(r.raw)
+	}
 	a := Record{
 		ID: r.id, Key: r.conversation, Position: r.turn,
 		Time:   time.UnixMilli(r.at.time).UTC(),
-		SHA256: hex.EncodeToString(hash[:]),
+		SHA256: hex.EncodeToString(hash[:]), Secrets: secrets,
 	}
 	if r.versions == nil {
 		return a
@@ -124,19 +150,38 @@ type line struct {
 	Record
 }
 
+// encodeLine returns a line of the account. The encoder would escape some
+// characters of raw, so raw goes around it.
+func encodeLine(endpoint string, r Record) []byte {
+	raw := r.Raw
+	r.Raw = nil
+	encoded, err := json.Marshal(line{endpoint, r})
+	if err != nil {
+		panic(err) // text, times and numbers only
+	}
+	if raw != nil {
+		encoded = append(append(encoded[:len(encoded)-1], `,"raw":`...), raw...)
+		encoded = append(encoded, '}')
+	}
+	return append(encoded, '\n')
+}
+
 func (s *Simulator) serveAccount(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "application/jsonl; charset=utf-8")
 	account, records := s.snapshot()
+	summary := r.URL.Query().Get("summary") == "1"
+	if summary {
+		account = account.summary()
+	}
 	buffered := bufio.NewWriterSize(w, 64<<10)
 	defer buffered.Flush() // fails only with the connection; the reader counts
 	lines := json.NewEncoder(buffered)
-	lines.SetEscapeHTML(false) // raw stays as it is
-	if lines.Encode(account) != nil || r.URL.Query().Get("summary") == "1" {
+	if lines.Encode(account) != nil || summary {
 		return
 	}
 	for _, name := range slices.Sorted(maps.Keys(records)) {
 		for _, r := range records[name] {
-			if lines.Encode(line{name, r.account()}) != nil {
+			if _, err := buffered.Write(encodeLine(name, r.account())); err != nil {
 				return
 			}
 		}
@@ -202,9 +247,10 @@ func readRecords(lines *json.Decoder, account Account) error {
 
 // tally counts the requests to an endpoint.
 type tally struct {
-	mu    sync.Mutex
-	total Counts
-	load  gauge
+	mu     sync.Mutex
+	total  Counts
+	poison [][]byte // what was served of it
+	load   gauge
 }
 
 func (t *tally) refused() { t.add(func(c *Counts) { c.Refused++ }) }
@@ -226,7 +272,11 @@ func (t *tally) count(a *answer, err error) {
 	switch {
 	case err != nil || a.code() == http.StatusTooManyRequests:
 	case a.code() == http.StatusOK:
-		t.add(func(c *Counts) { c.Answered++; c.Served += int64(len(a.records)) })
+		t.add(func(c *Counts) {
+			c.Answered++
+			c.Served += int64(len(a.records) - len(a.poison))
+			t.poison = append(t.poison, a.poison...)
+		})
 	default:
 		t.add(func(c *Counts) { c.Rejected++ })
 	}
@@ -245,6 +295,12 @@ func (t *tally) counts() Counts {
 	c.Faults = maps.Clone(c.Faults)
 	c.MaxConcurrent = t.load.highest()
 	return c
+}
+
+func (t *tally) poisoned() [][]byte {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return slices.Clone(t.poison)
 }
 
 // enter counts a request; the function that it returns is for its end.

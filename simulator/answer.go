@@ -21,7 +21,9 @@ type answer struct {
 	contentType string // "": JSON
 	header      map[string]string
 	head, tail  []byte
-	records     []*record
+	records     []*record // with the poison
+	poison      [][]byte  // those of the records that are none
+	list        bool      // there are records, or could be
 }
 
 // refuse returns an answer that says what is wrong with a request.

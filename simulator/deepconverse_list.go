@@ -78,7 +78,7 @@ func (d *deepConverse) list(r *http.Request, now time.Time, name string, source 
 	if more {
 		cursor = `"` + d.makeCursor(l, records[len(records)-1].at, now) + `"`
 	}
-	a := answer{head: []byte(`{"data":[`), tail: []byte(`],"cursor":` + cursor + `}`), records: records}
+	a := answer{head: []byte(`{"data":[`), tail: []byte(`],"cursor":` + cursor + `}`), records: records, list: true}
 	if l.fingerprint()%2 == 1 { // both orders of the fields are JSON
 		a.head, a.tail = []byte(`{"cursor":`+cursor+`,"data":[`), []byte(`]}`)
 	}

@@ -16,14 +16,20 @@ const (
 	isoMillis   // 2026-01-02T03:04:05.678Z
 	isoLocal    // 2026-01-02T03:04:05, meant as UTC
 	secondsText // "1767323045"
+	millisText  // "1767323045678"
+	isoSeconds  // 2026-01-02T03:04:05Z
+	isoTicks    // 2026-01-02T03:04:05.6780000Z
+	isoOffset   // 2026-01-02T04:04:05.678+01:00
+	isoFraction // 2026-01-02T03:04:05.678, meant as UTC
 )
 
 // visible returns a time in UNIX milliseconds as exactly as it is written.
 func (f timeForm) visible(ms int64) int64 {
-	if f == unixMillis || f == isoMillis {
-		return ms
+	switch f {
+	case unixSeconds, secondsText, isoLocal, isoSeconds:
+		return ms - ms%1000
 	}
-	return ms - ms%1000
+	return ms
 }
 
 func (f timeForm) write(w *jsonWriter, name string, ms int64) {
@@ -33,16 +39,34 @@ func (f timeForm) write(w *jsonWriter, name string, ms int64) {
 		w.number(ms / 1000)
 	case unixMillis:
 		w.number(ms)
-	case isoMillis:
-		w.buf = time.UnixMilli(ms).UTC().AppendFormat(w.buf, `"2006-01-02T15:04:05.000Z"`)
-	case isoLocal:
-		w.buf = time.UnixMilli(ms).UTC().AppendFormat(w.buf, `"2006-01-02T15:04:05"`)
 	case secondsText:
 		w.raw(`"`)
 		w.number(ms / 1000)
 		w.raw(`"`)
+	case millisText:
+		w.raw(`"`)
+		w.number(ms)
+		w.raw(`"`)
+	default:
+		zone := time.UTC
+		if f == isoOffset {
+			zone = oneHourEast
+		}
+		w.buf = time.UnixMilli(ms).In(zone).AppendFormat(w.buf, isoLayouts[f])
 	}
 }
+
+var (
+	oneHourEast = time.FixedZone("", 3600)
+	isoLayouts  = map[timeForm]string{
+		isoMillis:   `"2006-01-02T15:04:05.000Z"`,
+		isoLocal:    `"2006-01-02T15:04:05"`,
+		isoSeconds:  `"2006-01-02T15:04:05Z"`,
+		isoTicks:    `"2006-01-02T15:04:05.0000000Z"`,
+		isoOffset:   `"2006-01-02T15:04:05.000-07:00"`,
+		isoFraction: `"2006-01-02T15:04:05.000"`,
+	}
+)
 
 // form is how the records of one conversation are written: no two teams that
 // wrote to a vendor's archive did it the same way.

@@ -113,7 +113,7 @@ func TestAdjacentWindowsTileTime(t *testing.T) {
 }
 
 func TestBoundsBelongOrDoNot(t *testing.T) {
-	for bounds, want := range map[Bounds][2]int{HalfOpen: {1, 0}, Inclusive: {1, 1}, Exclusive: {0, 0}} {
+	for bounds, want := range map[Bounds][2]int{HalfOpen: {1, 0}, Inclusive: {1, 1}, Exclusive: {0, 0}, OpenStart: {0, 1}} {
 		s := build(t, Options{Seed: 2, Backlog: 1, Bounds: bounds, ConversationsBy: ByStart})
 		at := s.Account().Endpoints["deepconverse/conversations"].Records[0].Time // whole seconds
 		start := get(t, s, conversationsPath, window(at, at.Add(time.Hour)))

@@ -19,9 +19,13 @@ const (
 	Reset     Fault = "reset"    // the connection is torn, before the answer or inside it
 	Truncated Fault = "truncate" // 200 and well-formed HTTP, but the JSON is cut
 	Slow      Fault = "slow"     // the answer dribbles for some hundred milliseconds
+	SignIn    Fault = "html"     // 200 with a page of HTML that asks to sign in
+	Redirect  Fault = "redirect" // 302 or 307 to another host, with the request's query
+	Poison    Fault = "poison"   // one to three elements of a good list are no JSON objects
 )
 
-var faultKinds = []Fault{TooMany, Broken, Reset, Truncated, Slow}
+// faultKinds has new ones at its end: what befalls a request depends on the order.
+var faultKinds = []Fault{TooMany, Broken, Reset, Truncated, Slow, SignIn, Redirect, Poison}
 
 // Faults are the probabilities of faults for each request. At most one befalls a
 // request, so they add up to 1 at most.

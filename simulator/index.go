@@ -22,10 +22,17 @@ func (p position) compare(q position) int {
 type record struct {
 	at           position
 	id           string
-	conversation string // the id of the conversation
+	conversation string // the id of the conversation, of Feedyou that of the user
 	turn         int    // of a message: its place in the conversation, from 0
 	raw          []byte
 	versions     [][sha256.Size]byte // of a record that changes: the hash of each raw that there was
+	hidden       *hidden             // of a record that holds credentials
+}
+
+// hidden is what must not be seen of a record.
+type hidden struct {
+	hash    [sha256.Size]byte // of the raw with each credential masked
+	secrets []string          // the credentials
 }
 
 // index holds the records of an endpoint in order.
@@ -74,13 +81,19 @@ type span struct{ from, to int64 }
 // span returns the milliseconds of a window of UNIX seconds.
 func (b Bounds) span(start, end int64) span {
 	s := span{start * 1000, end * 1000}
-	if b == Inclusive {
+	if b == Inclusive || b == OpenStart {
 		s.to++
 	}
-	if b == Exclusive {
+	if b == Exclusive || b == OpenStart {
 		s.from++
 	}
 	return s
+}
+
+// within returns the records of a span, which the caller must not change.
+func (x *index) within(s span) []*record {
+	first, last := x.search(position{time: s.from}), x.search(position{time: s.to})
+	return x.records[first:max(first, last)]
 }
 
 // page returns a copy of the first records of a span, at most limit, that come

@@ -26,10 +26,13 @@ type Bounds string
 
 // The bounds that a simulator can have.
 const (
-	HalfOpen  Bounds = "half-open" // [start, end)
-	Inclusive Bounds = "inclusive" // [start, end]
-	Exclusive Bounds = "exclusive" // (start, end)
+	HalfOpen  Bounds = "half-open"  // [start, end)
+	Inclusive Bounds = "inclusive"  // [start, end]
+	Exclusive Bounds = "exclusive"  // (start, end)
+	OpenStart Bounds = "open-start" // (start, end]
 )
+
+var allBounds = []Bounds{HalfOpen, Inclusive, Exclusive, OpenStart}
 
 // What the window of a listing of conversations filters by.
 const (
@@ -69,8 +72,8 @@ type Options struct {
 	// Faults are the probabilities with which requests go wrong.
 	Faults Faults
 
-	// APIKey is the key to ask with; "": [DefaultAPIKey]. The key "basic-plan"
-	// is always known, and always refused for its plan.
+	// APIKey is the key to ask with; "": [DefaultAPIKey]. To DeepConverse the key
+	// "basic-plan" is always known, and always refused for its plan.
 	APIKey string
 	// BotName is the one bot that exists; "": [DefaultBotName].
 	BotName string
@@ -81,6 +84,18 @@ type Options struct {
 	// ConversationsBy is what the windows of conversations filter by: [ByStart]
 	// (also "") or [ByActivity].
 	ConversationsBy string
+
+	// Identical is the share, 0 to 1, of Feedyou's rows that come as 2 to 4 exact
+	// copies of the same time; 0: none. A user is never there twice.
+	Identical float64
+	// Unsorted lets Feedyou answer in an order that depends on the seed and on the
+	// request only; false: by time.
+	Unsorted bool
+	// OldBot makes Feedyou's bot one that knows userData only: 404 for the rest.
+	OldBot bool
+	// Timestamped adds userId and timestamp to the rows of Feedyou that have
+	// neither by the vendor's documentation: nlpLog, outgoingSms and urlTracker.
+	Timestamped bool
 
 	// Now is the clock; nil: time.Now.
 	Now func() time.Time
@@ -110,8 +125,10 @@ func (o Options) withDefaults() (Options, error) {
 		return o, fmt.Errorf("simulator: LateBy (%v), Latency (%v) and CursorLife (%v) must not be negative", o.LateBy, o.Latency, o.CursorLife)
 	case o.Limit < 0:
 		return o, fmt.Errorf("simulator: Limit is %d; it must be 0 (none) or more requests a second", o.Limit)
-	case !slices.Contains([]Bounds{HalfOpen, Inclusive, Exclusive}, o.Bounds):
-		return o, fmt.Errorf("simulator: Bounds is %q; valid are %q, %q and %q", o.Bounds, HalfOpen, Inclusive, Exclusive)
+	case !(o.Identical >= 0 && o.Identical <= 1):
+		return o, fmt.Errorf("simulator: Identical is %v; it must be 0 to 1", o.Identical)
+	case !slices.Contains(allBounds, o.Bounds):
+		return o, fmt.Errorf("simulator: Bounds is %q; valid are %q", o.Bounds, allBounds)
 	case o.ConversationsBy != ByStart && o.ConversationsBy != ByActivity:
 		return o, fmt.Errorf("simulator: ConversationsBy is %q; valid are %q and %q", o.ConversationsBy, ByStart, ByActivity)
 	}

@@ -78,7 +78,7 @@ func TestParseFaults(t *testing.T) {
 		t.Errorf("%v, %v", again, err)
 	}
 	for text, says := range map[string]string{
-		"404=0.5": `valid are ["429" "500" "reset" "truncate" "slow"]`, "429": "KIND=PROBABILITY",
+		"404=0.5": `valid are ["429" "500" "reset" "truncate" "slow" "html" "redirect" "poison"]`, "429": "KIND=PROBABILITY",
 		"429=often": "KIND=PROBABILITY", "429=2": "0 to 1", "429=-1": "0 to 1", "429=NaN": "0 to 1",
 		"429=0.6,500=0.6": "must not exceed 1", "429=0.1,429=0.2": "twice",
 	} {

@@ -54,6 +54,7 @@ func New(options Options) (*Simulator, error) {
 	}
 	s.mux.HandleFunc("GET /_sim/account", s.serveAccount)
 	s.mux.HandleFunc("POST /_sim/faults", s.serveFaults)
+	s.mux.HandleFunc("POST /_sim/put", s.servePut)
 	s.mux.HandleFunc("POST /_sim/pause", func(http.ResponseWriter, *http.Request) { s.Pause() })
 	s.mux.HandleFunc("POST /_sim/resume", func(http.ResponseWriter, *http.Request) { s.Resume() })
 	s.world.makePast(options.Now())

@@ -19,6 +19,7 @@ type vendor interface {
 // a file of its own and a line here.
 var vendors = []func(*Options) vendor{
 	func(o *Options) vendor { return newDeepConverse(o) },
+	func(o *Options) vendor { return newFeedyou(o) },
 }
 
 // endpoint is one address of a vendor.
@@ -32,6 +33,8 @@ type endpoint struct {
 	answer func(*http.Request, time.Time) answer
 	// records returns all that can be seen; nil for an endpoint that has none.
 	records func() []*record
+	// put adds copies of a row with a time; nil for an endpoint that takes none.
+	put func(at time.Time, raw []byte, copies int)
 }
 
 // port is an endpoint as it is served.
@@ -86,6 +89,14 @@ func (s *Simulator) meet(w http.ResponseWriter, r *http.Request, p *port, injury
 	case injury.fault == Reset && injury.turn%2 == 0:
 		tear(w)
 		return
+	case injury.fault == SignIn:
+		a := signInPage(r, injury.turn)
+		a.send(w, r, a.size(), false)
+		return
+	case injury.fault == Redirect:
+		a := signInElsewhere(r, injury.turn)
+		a.send(w, r, a.size(), false)
+		return
 	}
 	a := s.ask(r, p, now)
 	part := int(injury.depth * float64(a.size())) // less than all of it
@@ -94,6 +105,9 @@ func (s *Simulator) meet(w http.ResponseWriter, r *http.Request, p *port, injury
 		a.send(w, r, part, false)
 	case Reset:
 		s.sendTorn(w, r, &a, part)
+	case Poison:
+		a.spoil(mix(s.options.Seed^0x9015), injury.turn)
+		fallthrough
 	default:
 		p.tally.count(&a, a.send(w, r, a.size(), injury.fault == Slow))
 	}

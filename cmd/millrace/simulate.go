@@ -33,9 +33,12 @@ func (p *program) simulate() *cobra.Command {
 				return &topics.OpenError{Err: fmt.Errorf("listening on %s: %w: choose another address with --listen", listen, err)}
 			}
 			fmt.Fprintf(p.notes, "The simulated APIs are at http://%s, what they produced at http://%s/_sim/account. A configuration that reads them:\n\n", l.Addr(), l.Addr())
-			fmt.Fprintf(p.out, "connectors:\n  demo: {type: deepconverse, base_url: \"http://%s\", api_key: %s, bot_name: %s, since: %s}\n",
-				l.Addr(), orDefault(o.APIKey, simulator.DefaultAPIKey), simulator.DefaultBotName,
-				time.Now().Add(-orDefault(o.Span, simulator.DefaultSpan)-time.Minute).UTC().Format(time.RFC3339))
+			key := orDefault(o.APIKey, simulator.DefaultAPIKey)
+			since := time.Now().Add(-orDefault(o.Span, simulator.DefaultSpan) - time.Minute).UTC().Format(time.RFC3339)
+			fmt.Fprintf(p.out, "connectors:\n"+
+				"  demo: {type: deepconverse, base_url: \"http://%[1]s\", api_key: %[2]s, bot_name: %[3]s, since: %[4]s}\n"+
+				"  support: {type: feedyou, base_url: \"http://%[1]s\", bot_id: demo, function_key: %[2]s, since: %[4]s}\n",
+				l.Addr(), key, simulator.DefaultBotName, since)
 			server := &http.Server{Handler: sim, ReadHeaderTimeout: 5 * time.Second}
 			group, ctx := errgroup.WithContext(c.Context())
 			group.Go(func() error { return sim.Run(ctx) })
@@ -52,20 +55,30 @@ func (p *program) simulate() *cobra.Command {
 			return group.Wait()
 		},
 	}
+	simulateFlags(c, &o, &listen, &faults)
+	return c
+}
+
+// simulateFlags declares the flags of simulate.
+func simulateFlags(c *cobra.Command, o *simulator.Options, listen, faults *string) {
 	f := c.Flags()
-	f.StringVar(&listen, "listen", "127.0.0.1:8081", "the `address` to serve on")
+	f.StringVar(listen, "listen", "127.0.0.1:8081", "the `address` to serve on")
 	f.StringVar(&o.Corpus, "corpus", "", "take what is said from a `file` of dialogues (gzipped JSON lines)")
 	f.Uint64Var(&o.Seed, "seed", 1, "what is made up depends on it, and on nothing else")
 	f.IntVar(&o.Backlog, "backlog", 1000, "messages of history")
 	f.DurationVar(&o.Span, "span", simulator.DefaultSpan, "over which the history is spread")
 	f.Float64Var(&o.Rate, "rate", 1, "messages a second that are produced")
-	f.StringVar(&faults, "fault", "", "what goes wrong, by probability: 429=0.05,500=0.05,reset=0.05,truncate=0.05,slow=0.05")
+	f.StringVar(faults, "fault", "", "what goes wrong, by probability: 429=0.05,500=0.05,reset=0.05,truncate=0.05,slow=0.05,html=0.05,redirect=0.05,poison=0.05")
 	f.DurationVar(&o.Latency, "latency", 0, "how long each answer takes")
 	f.IntVar(&o.Limit, "limit", simulator.DefaultLimit, "requests a second for each endpoint (0: no limit)")
 	f.DurationVar(&o.CursorLife, "cursor-life", 0, "how long a cursor is accepted (0: for ever)")
 	f.StringVar(&o.ConversationsBy, "conversations-by", simulator.ByStart, "what windows of conversations filter: start or activity")
 	f.StringVar(&o.APIKey, "api-key", "", "the key to ask with (default "+simulator.DefaultAPIKey+")")
-	return c
+	f.StringVar((*string)(&o.Bounds), "bounds", string(simulator.HalfOpen), "whether the bounds of a window belong to it: half-open, inclusive, exclusive or open-start")
+	f.Float64Var(&o.Identical, "identical", 0.02, "the `share` of Feedyou's rows, 0 to 1, that come as several exact copies")
+	f.BoolVar(&o.Unsorted, "unsorted", false, "let Feedyou answer in no order")
+	f.BoolVar(&o.OldBot, "old-bot", false, "make Feedyou's bot an old one that has userData only")
+	f.BoolVar(&o.Timestamped, "timestamped", false, "give each row of Feedyou a user and a time, also where none are documented")
 }
 
 func orDefault[T comparable](value, fallback T) T {
