@@ -146,7 +146,7 @@ func TestRewindBehindWhatIsRemembered(t *testing.T) {
 // wherever it may be.
 func TestReplayIsExactlyOnce(t *testing.T) {
 	for _, versioned := range []bool{false, true} {
-		for crash := range 14 {
+		for crash := range map[bool]int{false: 12, true: 4}[versioned] {
 			t.Run(fmt.Sprint(versioned, crash), func(t *testing.T) { replay(t, versioned, crash) })
 		}
 	}
