@@ -122,7 +122,8 @@ func longAgo(t *testing.T, a *api, o *pipeline.Options, versioned bool) (s func(
 	at := end
 	o.Now = func() time.Time { return at }
 	a.began = o.Now
-	s = func() *connectors.Stream { return streamAt(t, a, versioned, o.Now, brief) }
+	again := func(c *connectors.Options) { brief(c); c.Overlap = 30 * time.Minute } // so that a crash reads again
+	s = func() *connectors.Stream { return streamAt(t, a, versioned, o.Now, again) }
 	ingest(t, s(), *o)
 	at = at.Add(30 * 24 * time.Hour)
 	a.more = append(a.more, moment{at.Add(-time.Minute), `{"id":"new"}`})
