@@ -260,12 +260,14 @@ func sampleEvents(t *testing.T) map[string]string {
 	}
 	server := httptest.NewServer(damaging(sim))
 	defer server.Close()
+	since := noon.Add(-time.Hour).Format(time.RFC3339)
 	file, err := config.Parse("the configuration of the samples", fmt.Appendf(nil, `
 broker: {nats: {listen: "", dir: %q}}
 http: {listen: ""}
 connectors:
   support: {type: deepconverse, base_url: %q, api_key: %s, bot_name: %s, since: %s, rate: 1000/s}
-`, filepath.Join(t.TempDir(), "data"), server.URL, simulator.DefaultAPIKey, simulator.DefaultBotName, noon.Add(-time.Hour).Format(time.RFC3339)), app.Plugins(), nil)
+  acme: {type: feedyou, bot_id: acme, base_url: %q, function_key: %s, since: %s, rate: 1000/s}
+`, filepath.Join(t.TempDir(), "data"), server.URL, simulator.DefaultAPIKey, simulator.DefaultBotName, since, server.URL, simulator.DefaultAPIKey, since), app.Plugins(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

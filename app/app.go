@@ -22,6 +22,7 @@ import (
 	"github.com/millrace-io/millrace/config"
 	"github.com/millrace-io/millrace/connectors"
 	"github.com/millrace-io/millrace/connectors/deepconverse"
+	"github.com/millrace-io/millrace/connectors/feedyou"
 	"github.com/millrace-io/millrace/pipeline"
 	"github.com/millrace-io/millrace/topics"
 	"github.com/millrace-io/millrace/topics/nats"
@@ -29,6 +30,7 @@ import (
 
 // Types is the table of connectors: a new one is a line here and a folder there.
 var Types = []connectors.Type{
+	feedyou.Type,
 	deepconverse.Type,
 }
 

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -99,33 +100,75 @@ func writePretty(w io.Writer, m *topics.Received) error {
 	if at.IsZero() {
 		at = e.Recorded
 	}
-	_, err = fmt.Fprintf(w, "%s  %-12s  %-14s  %-10s  %s\n", at.UTC().Format("2006-01-02 15:04:05"), e.Type, printable(e.Connector, 14), printable(e.Key, 10), printable(summary(e.Type, m.Data), prettyWidth))
+	_, err = fmt.Fprintf(w, "%s  %-16s  %-14s  %-10s  %s\n", at.UTC().Format("2006-01-02 15:04:05"), e.Type, printable(e.Connector, 14), printable(e.Key, 10), printable(summary(e.Type, m.Data), prettyWidth))
 	return err
+}
+
+// glance is what of an event's data is worth a glance.
+type glance struct {
+	Sender, Direction, Kind, Text, Status, Locale, Reason, Detail word
+	Subject, URL, Host, Method, Name, Intent, Score, Result       word
+	UserID                                                        word     `json:"user_id"`
+	To                                                            []string `json:"to"`
+	Tags                                                          []string `json:"tags"`
+}
+
+// word is a string, or another JSON value as it is written: status is text of a
+// conversation, and a number of a call.
+type word string
+
+// UnmarshalJSON reads any value.
+func (w *word) UnmarshalJSON(value []byte) error {
+	var text string
+	if json.Unmarshal(value, &text) != nil {
+		text = string(value)
+	}
+	*w = word(text)
+	return nil
 }
 
 // summary is what a person wants to know of an event at a glance.
 func summary(eventType string, data []byte) string {
-	var d struct {
-		Sender, Direction, Kind, Text, Status, Locale, Reason, Detail string
-		Tags                                                          []string
-	}
+	var d glance
 	_ = json.Unmarshal(data, &d)
 	switch eventType {
 	case events.TypeMessage:
-		who := d.Sender
-		if who == "" {
-			who = d.Direction
+		text := d.Text
+		if text == "" && d.Kind != "" {
+			text = "[" + d.Kind + "]"
 		}
-		if d.Text == "" && d.Kind != "" {
-			d.Text = "[" + d.Kind + "]"
-		}
-		return who + ": " + d.Text
+		return string(cmp.Or(d.Sender, d.Direction) + ": " + text)
+	case events.TypeEmail:
+		return "to " + strings.Join(d.To, ", ") + ": " + string(d.Subject)
+	case events.TypeSMS:
+		return "to " + strings.Join(d.To, ", ") + ": " + string(d.Text)
+	case events.TypeClick:
+		return string(d.URL)
+	case events.TypeIntegrationCall:
+		return joined(d.Method, cmp.Or(d.Host, d.URL), d.Status)
+	case events.TypeUser, events.TypeUserSnapshot:
+		return joined(cmp.Or(d.Name, d.UserID), word(strings.Join(d.Tags, ",")))
+	case events.TypeUnhandledInput:
+		return "not understood: " + string(cmp.Or(d.Text, d.Result))
+	case events.TypeAnswer:
+		return string(d.Text) + " -> " + joined(d.Intent, d.Score)
 	case events.TypeConversation:
-		return strings.TrimSpace(d.Status + " " + d.Locale + " " + strings.Join(d.Tags, ","))
+		return joined(d.Status, d.Locale, word(strings.Join(d.Tags, ",")))
 	case events.TypeDeadLetter:
-		return d.Reason + ": " + d.Detail
+		return string(d.Reason + ": " + d.Detail)
 	}
 	return string(data)
+}
+
+// joined writes the words that there are, with spaces between.
+func joined(words ...word) string {
+	var there []string
+	for _, w := range words {
+		if w != "" {
+			there = append(there, string(w))
+		}
+	}
+	return strings.Join(there, " ")
 }
 
 // printable makes a text safe for a terminal, and cuts it.

@@ -15,9 +15,17 @@ type EventType struct {
 
 // Names of the event types.
 const (
-	TypeMessage      = "message"
-	TypeConversation = "conversation"
-	TypeDeadLetter   = "dead_letter"
+	TypeMessage         = "message"
+	TypeEmail           = "email"
+	TypeSMS             = "sms"
+	TypeClick           = "click"
+	TypeIntegrationCall = "integration_call"
+	TypeUser            = "user"
+	TypeUserSnapshot    = "user_snapshot"
+	TypeUnhandledInput  = "unhandled_input"
+	TypeAnswer          = "answer"
+	TypeConversation    = "conversation"
+	TypeDeadLetter      = "dead_letter"
 )
 
 //go:embed schemas/*.v1.json
@@ -25,6 +33,14 @@ var schemas embed.FS
 
 var catalogue = []EventType{
 	{Name: TypeMessage, From: "deepconverse messages", About: "One message between a customer and the bot or an agent."},
+	{Name: TypeEmail, From: "feedyou outgoingEmail", About: "One e-mail that the bot sent."},
+	{Name: TypeSMS, From: "feedyou outgoingSms", About: "One text message that the bot sent to a phone."},
+	{Name: TypeClick, From: "feedyou urlTracker", About: "One click of a user on a button with an address."},
+	{Name: TypeIntegrationCall, From: "feedyou integrationLog", About: "One call that the bot made to another system, with what came back."},
+	{Name: TypeUser, From: "feedyou userData", About: "One user as they stand; each change is a new version with the same recordid."},
+	{Name: TypeUserSnapshot, From: "feedyou userDataSnapshot", About: "One user as they stood when their data was cleared."},
+	{Name: TypeUnhandledInput, From: "feedyou nlpLog", About: "One thing that a user said and the bot could not process."},
+	{Name: TypeAnswer, From: "feedyou fuzzyQuestionAnswerLog", About: "One question of a user with the answer that the bot chose for it, and how sure it was."},
 	{Name: TypeConversation, From: "deepconverse conversations", About: "One conversation as it stands; each change is a new version with the same recordid."},
 	{Name: TypeDeadLetter, From: "any record", About: "A record that could not become an event, kept whole with the reason."},
 }

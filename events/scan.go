@@ -67,6 +67,11 @@ func (s *Scanner) Object(raw []byte, member func(name, value []byte)) *Dead {
 	return nil
 }
 
+// End returns where in raw the value ends that member is being told of: the
+// value begins its length before. It is for mappings that copy or replace parts
+// of the text in their place.
+func (s *Scanner) End() int { return int(s.dec.InputOffset()) }
+
 // end returns nil when nothing but white space is left.
 func (s *Scanner) end() error {
 	switch _, err := s.dec.ReadToken(); {

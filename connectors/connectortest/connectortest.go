@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"slices"
 	"testing"
 	"time"
 
@@ -19,12 +20,16 @@ import (
 
 	"github.com/millrace-io/millrace/connectors"
 	"github.com/millrace-io/millrace/connectors/deepconverse"
+	"github.com/millrace-io/millrace/connectors/feedyou"
 	"github.com/millrace-io/millrace/simulator"
 )
 
 // Secret is the credential that the simulator of the suite knows. No error, log
-// or record of the suite may show it.
-const Secret = "s3cr3t-c0nf0rm4nc3"
+// or record of the suite may show it, however it is escaped.
+const Secret = "s3cr3t/" + core + "+=="
+
+// core is the part of Secret that is never escaped.
+const core = "c0nf0rm4nc3"
 
 // Harness is what the suite has to know of a connector.
 type Harness struct {
@@ -32,10 +37,14 @@ type Harness struct {
 	// Section returns the keys that the connector needs to read the simulator at
 	// an address with [Secret], and nothing more.
 	Section func(baseURL string) map[string]any
+	// Ways are the keys that send the credential in another way; nil: there is one.
+	Ways []map[string]any
 	// Required are the keys without which it must not start.
 	Required []string
 	// Endpoint names a stream's endpoint in the simulator's account.
 	Endpoint func(stream string) string
+	// Newer are the streams that an account may not have.
+	Newer []string
 	// Empty is the body of an answer without records.
 	Empty string
 }
@@ -52,6 +61,17 @@ func Cases() map[string]Harness {
 			Endpoint: func(stream string) string { return "deepconverse/" + stream },
 			Empty:    `{"data":[],"cursor":null}`,
 		},
+		feedyou.Type.Name: {
+			Type: feedyou.Type,
+			Section: func(baseURL string) map[string]any {
+				return map[string]any{"base_url": baseURL, "function_key": Secret}
+			},
+			Ways:     []map[string]any{{"auth": "query"}},
+			Required: []string{"function_key"},
+			Endpoint: func(stream string) string { return "feedyou/" + stream },
+			Newer:    slices.DeleteFunc(slices.Clone(feedyou.Type.Streams), func(s string) bool { return s == "userData" }),
+			Empty:    "[]",
+		},
 	}
 }
 
@@ -60,8 +80,8 @@ func Run(t *testing.T, h Harness) {
 	ignore := goleak.IgnoreCurrent()
 	t.Cleanup(func() { goleak.VerifyNone(t, ignore) })
 	for name, test := range map[string]func(*testing.T, Harness){
-		"settings": settings, "reads all": readsAll, "resumes": resumes, "faults": faults, "ties": ties, "refusals": refusals,
-		"redirect": redirect, "wrong shapes": wrongShapes, "empty windows": emptyWindows, "probe": probe,
+		"settings": settings, "reads all": readsAll, "resumes": resumes, "faults": faults, "poison": poison, "ways": ways, "ties": ties,
+		"refusals": refusals, "redirect": redirect, "newer streams": newerStreams, "wrong shapes": wrongShapes, "empty windows": emptyWindows, "probe": probe,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

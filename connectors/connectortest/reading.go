@@ -2,10 +2,12 @@ package connectortest
 
 import (
 	"bytes"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
+	"fmt"
 	"log/slog"
+	"maps"
+	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -49,80 +51,58 @@ func read(t *testing.T, stream *connectors.Stream, kept connectors.ProgressStore
 	if r.err != nil {
 		text += r.err.Error()
 	}
-	if strings.Contains(text, Secret) {
+	if strings.Contains(text, core) {
 		t.Errorf("the credential is shown: %s", text)
 	}
 	return r
 }
 
-// compare compares what was read with the account: each record, its id, and the
-// bytes of its last version.
-func compare(t *testing.T, want []simulator.Record, readings ...*reading) {
-	t.Helper()
-	got := map[string]events.Record{}
-	identities := map[events.Identity]string{}
-	for _, r := range readings {
-		for _, b := range r.batches {
-			for _, record := range b.Records {
-				if record.Dead != nil || record.ID == "" || !events.KnownType(record.Type) {
-					t.Fatalf("%s: %+v, %+v", record.Raw, record, record.Dead)
-				}
-				if other, ok := identities[record.Identity]; ok && other != record.ID {
-					t.Fatalf("%s and %s have one identity", other, record.ID)
-				}
-				identities[record.Identity] = record.ID
-				got[record.ID] = record.Record
-			}
-		}
-	}
-	missing, wrong := 0, 0
-	for _, w := range want {
-		record, ok := got[w.ID]
-		if !ok {
-			missing++
-			continue
-		}
-		if sum := sha256.Sum256(record.Raw); hex.EncodeToString(sum[:]) != w.SHA256 || record.Key != w.Key || record.Time.IsZero() {
-			wrong++
-		}
-	}
-	if missing > 0 || wrong > 0 || len(got) != len(want) {
-		t.Errorf("of %d records %d are missing and %d are not what the API gave; %d were read", len(want), missing, wrong, len(got))
-	}
-}
-
-// each runs a test for every stream of a connector over a simulator.
-func (h Harness) each(t *testing.T, o simulator.Options, keys map[string]any, test func(t *testing.T, stream *connectors.Stream, want func() []simulator.Record)) {
+// each runs a test for every stream of a connector over a simulator, side by side.
+func (h Harness) each(t *testing.T, o simulator.Options, keys map[string]any, test func(t *testing.T, stream *connectors.Stream, want func() simulator.Endpoint)) {
 	t.Helper()
 	s, address := simulate(t, o)
 	for _, stream := range h.connect(t, address, keys).Streams {
-		want := func() []simulator.Record {
-			records := s.Account().Endpoints[h.Endpoint(stream.Key.Stream)].Records
-			if len(records) == 0 {
+		want := func() simulator.Endpoint {
+			e := s.Account().Endpoints[h.Endpoint(stream.Key.Stream)]
+			if len(e.Records) == 0 {
 				t.Fatalf("the account has no records of %s", stream.Key.Stream)
 			}
-			return records
+			return e
 		}
-		t.Run(stream.Key.Stream, func(t *testing.T) { test(t, stream, want) })
-	}
-}
-
-func readsAll(t *testing.T, h Harness) {
-	for _, bounds := range []simulator.Bounds{simulator.HalfOpen, simulator.Inclusive, simulator.Exclusive} {
-		h.each(t, simulator.Options{Seed: 1, Backlog: 5000, Bounds: bounds}, nil, func(t *testing.T, stream *connectors.Stream, want func() []simulator.Record) {
-			began := time.Now()
-			var kept store
-			r := read(t, stream, &kept, 0, nil)
-			if r.err != nil || kept.Live.At.Before(began.Truncate(time.Second).Add(-2*time.Second)) || !kept.Live.Window.To.IsZero() {
-				t.Errorf("it stands at %+v, %v", kept.Live, r.err)
-			}
-			compare(t, want(), r)
+		t.Run(stream.Key.Stream, func(t *testing.T) {
+			t.Parallel()
+			test(t, stream, want)
 		})
 	}
 }
 
+func readsAll(t *testing.T, h Harness) {
+	for _, bounds := range []simulator.Bounds{simulator.HalfOpen, simulator.Inclusive, simulator.Exclusive, simulator.OpenStart} {
+		for _, o := range []simulator.Options{
+			{Seed: 1, Backlog: 1500, Bounds: bounds},
+			{Seed: 1, Backlog: 1500, Bounds: bounds, Unsorted: true, Identical: .3},
+			{Seed: 1, Backlog: 1500, Bounds: bounds, Unsorted: true, Identical: .3, Timestamped: true},
+		} {
+			if h.Type.Name != "feedyou" && o.Unsorted {
+				continue // these are options of its simulation alone
+			}
+			t.Run(fmt.Sprintf("%s, unsorted %t, timestamped %t", bounds, o.Unsorted, o.Timestamped), func(t *testing.T) {
+				h.each(t, o, nil, func(t *testing.T, stream *connectors.Stream, want func() simulator.Endpoint) {
+					began := time.Now()
+					var kept store
+					r := read(t, stream, &kept, 0, nil)
+					if r.err != nil || kept.Live.At.Before(began.Truncate(time.Second).Add(-2*time.Second)) || !kept.Live.Window.To.IsZero() {
+						t.Errorf("it stands at %+v, %v", kept.Live, r.err)
+					}
+					compare(t, want(), r)
+				})
+			})
+		}
+	}
+}
+
 func resumes(t *testing.T, h Harness) {
-	h.each(t, simulator.Options{Seed: 2, Backlog: 5000}, nil, func(t *testing.T, stream *connectors.Stream, want func() []simulator.Record) {
+	h.each(t, simulator.Options{Seed: 2, Backlog: 5000, Identical: .3}, nil, func(t *testing.T, stream *connectors.Stream, want func() simulator.Endpoint) {
 		whole := read(t, stream, nil, 0, nil)
 		var kept store
 		half := len(whole.batches) / 2
@@ -137,59 +117,173 @@ func resumes(t *testing.T, h Harness) {
 		if len(first.batches) != half || second.err != nil || len(second.batches) == 0 {
 			t.Fatalf("%d batches, then %d, of %d; %v", len(first.batches), len(second.batches), len(whole.batches), second.err)
 		}
-		if from := second.batches[0].Window.From; half > 0 && from.Before(stood.Add(-stream.Options.Overlap)) {
+		again := stream.Options.Overlap
+		if kept.Cells { // a cell is always read from its beginning
+			again += events.Quarter
+		}
+		if from := second.batches[0].Window.From; half > 0 && from.Before(stood.Add(-again)) {
 			t.Errorf("it stood at %s and begins again at %s", stood, from)
 		}
 		compare(t, want(), first, second)
 	})
 }
 
-// faults: one request in four goes wrong, in each of the ways there are.
+// nuisances are the faults that a reader has to wait out. The shares are of all
+// requests.
+var nuisances = []simulator.Faults{
+	{simulator.TooMany: .05}, {simulator.Broken: .1}, {simulator.Reset: .1}, {simulator.Truncated: .1}, {simulator.Slow: .1},
+	{simulator.SignIn: .1}, {simulator.Redirect: .1},
+	{
+		simulator.TooMany: .02, simulator.Broken: .02, simulator.Reset: .02, simulator.Truncated: .02, simulator.Slow: .02,
+		simulator.SignIn: .02, simulator.Redirect: .02, simulator.Poison: .02,
+	},
+}
+
 func faults(t *testing.T, h Harness) {
-	all := simulator.Faults{simulator.TooMany: .05, simulator.Broken: .05, simulator.Reset: .05, simulator.Truncated: .05, simulator.Slow: .05}
-	o := simulator.Options{Seed: 3, Backlog: 3000, Faults: all}
-	h.each(t, o, nil, func(t *testing.T, stream *connectors.Stream, want func() []simulator.Record) {
-		r := read(t, stream, nil, 5*time.Minute, nil)
+	for _, faults := range nuisances {
+		t.Run(faults.String(), func(t *testing.T) {
+			t.Parallel()
+			o := simulator.Options{Seed: 3, Backlog: 1500, Faults: faults}
+			h.each(t, o, nil, func(t *testing.T, stream *connectors.Stream, want func() simulator.Endpoint) {
+				r := read(t, stream, nil, 5*time.Minute, nil)
+				if r.err != nil {
+					t.Fatal(r.err)
+				}
+				compare(t, want(), r)
+			})
+		})
+	}
+}
+
+// poison: what is no JSON object becomes a dead letter, with its bytes, and
+// nothing else is lost or becomes one.
+func poison(t *testing.T, h Harness) {
+	// Rows without a time are read as the difference of two answers, of which the
+	// smaller is not published: what is in it alone, which no API does, is not seen.
+	o := simulator.Options{Seed: 6, Backlog: 1500, Timestamped: true, Faults: simulator.Faults{simulator.Poison: .5}}
+	h.each(t, o, nil, func(t *testing.T, stream *connectors.Stream, want func() simulator.Endpoint) {
+		r := read(t, stream, nil, 0, nil)
 		if r.err != nil {
 			t.Fatal(r.err)
 		}
-		compare(t, want(), r)
+		account := want()
+		if len(account.Poison) == 0 {
+			t.Fatal("nothing was poisoned")
+		}
+		compare(t, account, r)
+		there := map[string]bool{}
+		for _, element := range account.Poison {
+			there[string(element)] = true
+		}
+		if dead := deadLetters(r); !maps.Equal(dead, there) {
+			t.Errorf("%d elements were poisoned, and %d are dead letters", len(there), len(dead))
+		}
+	})
+}
+
+// deadLetters are the bytes of what became one.
+func deadLetters(r *reading) map[string]bool {
+	dead := map[string]bool{}
+	for _, b := range r.batches {
+		for _, record := range b.Records {
+			if record.Dead != nil {
+				dead[string(record.Raw)] = true
+			}
+		}
+	}
+	return dead
+}
+
+// ways: however the credential is sent, it is nowhere to be seen, also where a
+// redirect repeats the request's address.
+func ways(t *testing.T, h Harness) {
+	for _, keys := range h.Ways {
+		t.Run(fmt.Sprint(keys), func(t *testing.T) {
+			o := simulator.Options{Seed: 7, Backlog: 1000, Faults: simulator.Faults{simulator.Redirect: .05, simulator.Reset: .05}}
+			h.each(t, o, keys, func(t *testing.T, stream *connectors.Stream, want func() simulator.Endpoint) {
+				r := read(t, stream, nil, 5*time.Minute, nil)
+				if r.err != nil {
+					t.Fatal(r.err)
+				}
+				compare(t, want(), r)
+			})
+			other := serve(t, answer(http.StatusOK, h.Empty))
+			strayed := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				http.Redirect(w, r, other+r.URL.String(), http.StatusTemporaryRedirect)
+			}))
+			for _, address := range []string{serve(t, answer(http.StatusUnauthorized, Secret)), strayed} {
+				if err := h.connect(t, address, keys).Probe(t.Context()); err == nil || strings.Contains(err.Error(), core) {
+					t.Errorf("%v", err)
+				}
+			}
+		})
+	}
+}
+
+// newerStreams: an account that does not have them is read all the same.
+func newerStreams(t *testing.T, h Harness) {
+	if h.Newer == nil {
+		t.Skip("all accounts have all streams")
+	}
+	h.each(t, simulator.Options{Seed: 8, Backlog: 300, OldBot: true}, nil, func(t *testing.T, stream *connectors.Stream, want func() simulator.Endpoint) {
+		r := read(t, stream, nil, 0, nil)
+		if !slices.Contains(h.Newer, stream.Key.Stream) {
+			if r.err != nil {
+				t.Error(r.err)
+			}
+			compare(t, want(), r)
+		} else if connectors.KindOf(r.err) != connectors.Unavailable || len(r.batches) > 0 {
+			t.Errorf("%d batches, %v", len(r.batches), r.err)
+		}
 	})
 }
 
 // ties: cursors that end, and records that share an instant where windows meet.
 func ties(t *testing.T, h Harness) {
 	for _, bounds := range []simulator.Bounds{simulator.Inclusive, simulator.Exclusive} {
-		s, address := simulate(t, simulator.Options{Seed: 4, Backlog: 400, Bounds: bounds})
-		for _, stream := range h.connect(t, address, nil).Streams {
-			records := s.Account().Endpoints[h.Endpoint(stream.Key.Stream)].Records
-			at := records[len(records)/2].Time.Truncate(time.Second)
-			found := map[string]int{}
+		h.each(t, simulator.Options{Seed: 4, Backlog: 400, Bounds: bounds}, nil, func(t *testing.T, stream *connectors.Stream, want func() simulator.Endpoint) {
+			account := want()
+			at := account.Records[len(account.Records)/2].Time.Truncate(time.Second)
+			found := map[string]bool{}
 			for _, w := range []connectors.Window{{From: at.Add(-backlog * 2), To: at}, {From: at, To: at.Add(backlog * 2)}} {
-				for cursor := []byte(nil); ; {
-					page, err := stream.Pager.Page(t.Context(), connectors.Request{From: w.From.Add(-time.Second), To: w.To.Add(time.Second), Cursor: cursor})
-					if err != nil {
-						t.Fatal(err)
-					}
-					for record, err := range page.Records {
-						if err != nil {
-							t.Fatal(err)
-						}
-						found[record.ID]++
-					}
-					next, err := page.Next()
-					page.Close()
-					if err != nil {
-						t.Fatal(err)
-					}
-					if cursor = next; next == nil {
-						break
-					}
-				}
+				pages(t, stream, w, found)
 			}
-			if len(found) != len(records) {
-				t.Errorf("%s, %s: two windows that meet at %s hold %d of %d records", stream.Key.Stream, bounds, at, len(found), len(records))
+			there := map[string]bool{}
+			for _, record := range account.Records {
+				there[record.SHA256] = true
 			}
+			if !maps.Equal(found, there) {
+				t.Errorf("%s: two windows that meet at %s hold %d of %d records", bounds, at, len(found), len(there))
+			}
+		})
+	}
+}
+
+// pages reads all pages of a window, and keeps the hashes of what they show.
+func pages(t *testing.T, stream *connectors.Stream, w connectors.Window, found map[string]bool) {
+	t.Helper()
+	for cursor := []byte(nil); ; {
+		page, err := stream.Pager.Page(t.Context(), connectors.Request{From: w.From.Add(-time.Second), To: w.To.Add(time.Second), Cursor: cursor})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for record, err := range page.Records {
+			if err != nil {
+				t.Fatal(err)
+			}
+			shown := record.Raw
+			if record.Masked != nil {
+				shown = record.Masked
+			}
+			found[hashOf(shown)] = true
+		}
+		next, err := page.Next()
+		page.Close()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if cursor = next; next == nil {
+			return
 		}
 	}
 }

@@ -1,0 +1,247 @@
+package feedyou
+
+import (
+	"bytes"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/millrace-io/millrace/connectors"
+	"github.com/millrace-io/millrace/events"
+)
+
+// In these, what is to be masked stands between < and >.
+var headerCases = []string{
+	`{"Content-Type":"a","Authorization":"<Bearer x>","COOKIE":"<a=b; c=d>","x-api-KEY":"<k>","X-Auth-Token":"<>"}`,
+	`{"Client-Secret":"<a\"b\\>","password":"<p>","mySessionId":"<s>","Accept":"key: token"}`,
+	`{ "Author\u0069zation" : "<x>" , "to` + "\u212a" + `en":"<x>","pa\u017fsword":"<x>"}`,
+	`{"Cookie":<["a","b"]>,"Token":<12>,"Key":<{"a":1}>,"secret":<null>,"Session":<true>}`,
+	`{"Accept":["a","b"],"headers":{"Authorization":"<x>"},"list":[["Cookie","<x>"],{"name":"Cookie","value":"<x>"}]}`,
+	`[["Content-Type","a"],["Authorization","<x>"],["Cookie",<["a"]>],["Accept","key"]]`,
+	`["Content-Type","token","Authorization","<x>","Cookie",<1>]`,
+	`["Content-Type: a","authorization: <Bearer x>"]`,
+	`[{"name":"Content-Type","value":"a"},{"value":"<x>","name":"Cookie"},{"Key":"Set-Cookie","Value":<["x"]>},{"key":"Accept","value":"b"}]`,
+	`[["\"token","<x>"],["a:token","<x>"],["Cookie: <x>","<y>"]]`,
+	`[{"Authorization":"<x>"},{"Accept":"b"}]`,
+	`"Content-Type: a\nAuthorization: <Bearer x>\r\nX-Key:<k>\nAccept: b\n"`,
+	`"Authorization : <x\n  y\n\tz>  \nAccept: b"`,
+	`":authority: host\nCookie:   <a=b>"`,
+	`"Authorization:<>\nAccept: a"`,
+	`"{\"Accept\":\"a\",\"Authorization\":\"<Bearer x>\",\"Cookie\":<[\"a\"]>}"`,
+	`" [[\"Auth\\u006frization\",\"<x\\\"y>\"]]\n"`,
+	`"[{\"key\":\"Accept\",\"value\":\"a\"},{\"key\":\"token\",\"value\":\"<x>\"}]"`,
+	`"\"{\\\"Cookie\\\":<[1]>}\""`,
+	`"{\"Cookie\":\"<x>\",\"Cookie\":\"<y>\"}"`,
+	`"<{\"Accept\":\"a\",\"Authorization\":\"Bearer x>"`,
+	`"{\"Accept\":\"a"`, `"no header at all"`, `""`, `null`, `5`, `[]`, `{}`, `[[],{},null]`,
+}
+
+func TestHeadersAreMasked(t *testing.T) {
+	for _, c := range headerCases {
+		clear := strings.NewReplacer("<", "", ">", "").Replace(c)
+		want := ""
+		for i, part := range strings.Split(strings.ReplaceAll(c, ">", "<"), "<") {
+			if i%2 == 0 {
+				want += part
+				continue
+			}
+			want += maskedAs(want, part)
+		}
+		checkMasked(t, `{"a":1, "requestHeaders" : `+clear+`,"url":"https://h/"}`, `{"a":1, "requestHeaders" : `+want+`,"url":"https://h/"}`)
+	}
+}
+
+// maskedAs writes the mask as it has to stand behind a text: in the quotes that
+// are there, or in new ones where another value was.
+func maskedAs(before, value string) string {
+	if value == "" || strings.IndexByte(`[{0123456789`, value[0]) < 0 && value != "null" && value != "true" {
+		return "***"
+	}
+	switch { // the quotes of the layer that the value is in
+	case strings.HasSuffix(before, `\\\":`):
+		return `\\\"***\\\"`
+	case strings.HasSuffix(before, `\":`):
+		return `\"***\"`
+	case before == `"`: // not read at all
+		return "***"
+	}
+	return `"***"`
+}
+
+func TestAddressesAreMasked(t *testing.T) {
+	for _, c := range []struct{ clear, want, host string }{
+		{"https://h/p?a=1&b=2#c", "https://h/p?a=1&b=2#c", "h"},
+		{"https://user:pw@H:80/p?Api_Key=x&a=token", "https://***@H:80/p?Api_Key=***&a=token", "h"},
+		{"https://user@h", "https://***@h", "h"},
+		{"https://u:p@q@[::1]:8080/", "https://***@[::1]:8080/", "[::1]"},
+		{"https://u:p/w@h/?a=1", "https://***@h/?a=1", "h"},
+		{"//u:p@h/p", "//***@h/p", "h"},
+		{"u:p@h/p?key=1", "***@h/p?key=***", ""},
+		{"/p@q/r?a=b@c", "/p@q/r?a=b@c", ""},
+		{"?token=x", "?token=***", ""},
+		{"token=x", "token=x", ""},
+		{"https://h/?a=1;key=2&b=3", "https://h/?a=1;key=***&b=3", "h"},
+		{"https://h/?to%6ben=x%26y&tok%zzen=1&TO%4BEN=", "https://h/?to%6ben=***&tok%zzen=1&TO%4BEN=***", "h"},
+		{"https://h/?a=b=key=c", "https://h/?a=b=key=c", "h"},
+		{"https://h/#access_token=x&state=1", "https://h/#access_token=***&state=1", "h"},
+		{"https://h/#/p?session=x", "https://h/#/p?session=***", "h"},
+		{"https://h/?r=https://x/?token=y&z=1", "https://h/?r=https://x/?token=***&z=1", "h"},
+		{"https://h/p;jsessionid=x/q;a=b?c", "https://h/p;jsessionid=***/q;a=b?c", "h"},
+		{"https://h?password=x#key=y", "https://h?password=***#key=***", "h"},
+		{"https:\\\\u:p@h\\x", "https:\\\\***@h\\x", "h\\x"},
+		{"https://", "https://", ""}, {"", "", ""}, {"key", "key", ""}, {"?", "?", ""}, {"#", "#", ""}, {"?&=&key", "?&=&key", ""},
+		{"https://h/?token=příliš&q=ž", "https://h/?token=***&q=ž", "h"},
+	} {
+		quote := func(s string) string { b, _ := jsontext.AppendQuote(nil, s); return string(b) }
+		record := checkMasked(t, `{"url":`+quote(c.clear)+`}`, `{"url":`+quote(c.want)+`}`)
+		if c.host != "" && !bytes.Contains(record.Members, []byte(`"host":`+quote(c.host))) || c.host == "" && bytes.Contains(record.Members, []byte(`"host"`)) {
+			t.Errorf("the host of %s in %s", c.clear, record.Members)
+		}
+		// However it is escaped, all else stays as it came.
+		escaped := func(s string) string {
+			s = strings.ReplaceAll(quote(s), "/", `\/`)
+			return strings.NewReplacer("t", `\u0074`, "ž", `\u017e`, "&", `\u0026`).Replace(s)
+		}
+		checkMasked(t, `{"url":`+escaped(c.clear)+`,"requestHeaders":["token",1]}`, `{"url":`+escaped(c.want)+`,"requestHeaders":["token","***"]}`)
+	}
+}
+
+// checkMasked maps a call and compares what is shown of it.
+func checkMasked(t *testing.T, clear, want string) events.Record {
+	t.Helper()
+	var f connectors.Fields
+	record := mapOne("integrationLog", clear, &f)
+	if record.Dead != nil {
+		t.Fatalf("%s: %+v", clear, record.Dead)
+	}
+	if clear == want && record.Masked != nil {
+		t.Errorf("%s: nothing is to be masked, and it is %s", clear, record.Masked)
+	}
+	if got := string(shown(record)); got != want {
+		t.Errorf("of %s\n got %s\nwant %s", clear, got, want)
+	}
+	return record
+}
+
+// shown is the record's text as it may be read.
+func shown(record events.Record) []byte {
+	if record.Masked != nil {
+		return record.Masked
+	}
+	return record.Raw
+}
+
+const planted = "Pl4nt3dV4lu3"
+
+// plants are records with a credential in each place where there can be one.
+var plants = []func(name, text string) string{
+	func(name, text string) string {
+		return fmt.Sprintf(`{"requestHeaders":{"a":%s,%s:"%s"}}`, text, name, planted)
+	},
+	func(name, text string) string {
+		return fmt.Sprintf(`{"requestHeaders":{%s:[%s,"%s",{"a":"%[3]s"}]}}`, name, text, planted)
+	},
+	func(name, text string) string {
+		return fmt.Sprintf(`{"requestHeaders":[["a",%s],[%s,"%s"]]}`, text, name, planted)
+	},
+	func(name, text string) string {
+		return fmt.Sprintf(`{"requestHeaders":[{"value":"%s","key":%s,"a":%s},{"Name":%[2]s,"Value":["%[1]s"]}]}`, planted, name, text)
+	},
+	func(name, text string) string {
+		return `{"requestHeaders":` + quoted(`{"a":`+text+`,`+name+`:"`+planted+`"}`) + `}`
+	},
+	func(name, text string) string {
+		return `{"requestHeaders":` + quoted(`[["a",`+text+`],[`+name+`,["`+planted+`"]]]`) + `}`
+	},
+	func(name, text string) string {
+		return `{"requestHeaders":` + quoted("A: a\r\n"+plain(name)+": "+plain(text)+" "+planted+"\r\nB: b") + `}`
+	},
+	func(name, text string) string {
+		return `{"url":` + quoted("https://u:"+planted+"@h/?a=b&"+plain(name)+"="+plain(text)+planted+"&c=d#"+plain(name)+"="+planted) + `}`
+	},
+}
+
+func quoted(text string) string {
+	b, _ := jsontext.AppendQuote(nil, text)
+	return string(b)
+}
+
+// plain is the text of a JSON string, without what ends a header or a parameter.
+func plain(s string) string {
+	text, _ := jsontext.AppendUnquote(nil, s)
+	return strings.Map(func(r rune) rune {
+		if strings.ContainsRune("\r\n:=&#/?;\"{[ \t", r) || r < ' ' {
+			return '-'
+		}
+		return r
+	}, string(text))
+}
+
+// Whatever stands around a credential, it is not shown, and all else is.
+func FuzzPlantedCredentials(f *testing.F) {
+	for i := range plants {
+		f.Add(uint8(i), uint8(i), "X-", "-a", "some text")
+		f.Add(uint8(i), uint8(i+1), "\u00e9", "%", `{"a":"b\`)
+	}
+	f.Fuzz(func(t *testing.T, plant, word uint8, before, behind, text string) {
+		name := before + strings.ToUpper(secretWords[int(word)%len(secretWords)]) + behind
+		raw := plants[int(plant)%len(plants)](quoted(name), quoted(text))
+		if strings.Contains(before+behind+text, planted) || !jsontext.Value(raw).IsValid() {
+			return
+		}
+		var fields connectors.Fields
+		record := mapOne("integrationLog", raw, &fields)
+		if record.Dead != nil {
+			t.Fatalf("%s: %+v", raw, record.Dead)
+		}
+		if bytes.Contains(shown(record), []byte(planted)) || bytes.Contains(record.Members, []byte(planted)) {
+			t.Fatalf("of %s\nis shown %s\nand %s", raw, shown(record), record.Members)
+		}
+	})
+}
+
+// Masking an object gives an object of the same members; masking it again
+// changes nothing; and nothing changes but address and headers.
+func FuzzMask(f *testing.F) {
+	for i, c := range headerCases {
+		f.Add([]byte(`{"requestHeaders":` + strings.NewReplacer("<", "", ">", "").Replace(c) + `,"url":"https://a:b@c/?key=` + fmt.Sprint(i) + `"}`))
+	}
+	for _, plant := range plants {
+		f.Add([]byte(plant(`"token"`, `"text"`)))
+	}
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		var fields, again connectors.Fields
+		record := mapOne("integrationLog", string(raw), &fields)
+		if record.Dead != nil {
+			return
+		}
+		text := shown(record)
+		if !jsontext.Value(text).IsValid() || text[len(text)-1] != raw[len(raw)-1] {
+			t.Fatalf("%s becomes %s", raw, text)
+		}
+		if second := mapOne("integrationLog", string(text), &again); second.Dead != nil || second.Masked != nil || !bytes.Equal(second.Members, record.Members) {
+			t.Fatalf("%s becomes %s, then %s\n%s\n%s", raw, text, shown(second), record.Members, second.Members)
+		}
+		before, after := membersOf(t, raw), membersOf(t, text)
+		if len(before) != len(after) {
+			t.Fatalf("%s becomes %s", raw, text)
+		}
+		for i, m := range before {
+			if name := after[i].name; name != m.name || name != "url" && name != "requestHeaders" && after[i].value != m.value {
+				t.Fatalf("%s becomes %s", raw, text)
+			}
+		}
+	})
+}
+
+type named struct{ name, value string }
+
+func membersOf(t *testing.T, text []byte) (list []named) {
+	var scan events.Scanner
+	if dead := scan.Object(text, func(name, value []byte) { list = append(list, named{string(name), string(value)}) }); dead != nil {
+		t.Fatalf("%s: %+v", text, dead)
+	}
+	return list
+}
