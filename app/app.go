@@ -93,7 +93,7 @@ func New(ctx context.Context, opts Options) (_ *App, err error) {
 	}
 	shared := pipeline.Options{
 		Broker: a.broker, Owner: a.owner, Horizon: opts.Config.DedupHorizon, Raw: opts.Config.Topics.Raw,
-		Once: opts.Once, GiveUp: opts.GiveUp, Metrics: pipeline.NewMetrics(registry), Log: opts.Log, Now: opts.Now,
+		Retention: opts.Config.Topics.Retention, Once: opts.Once, GiveUp: opts.GiveUp, Metrics: pipeline.NewMetrics(registry), Log: opts.Log, Now: opts.Now,
 	}
 	for _, c := range a.connectors {
 		for _, s := range c.Streams {

@@ -84,11 +84,11 @@ connectors:
 			t.Errorf("no metric millrace_%s", name)
 		}
 	}
-	reply := a.answer([]byte(`{"ask":"status"}`))
+	reply := a.answer(ctx, []byte(`{"ask":"status"}`))
 	if !bytes.Contains(reply, []byte(`"state":"reading"`)) || !bytes.Contains(reply, []byte(`deepconverse/r3-218210/messages`)) {
 		t.Errorf("status: %s", reply)
 	}
-	if reply := a.answer([]byte(`{"ask":"something"}`)); !bytes.Contains(reply, []byte("error")) {
+	if reply := a.answer(ctx, []byte(`{"ask":"something"}`)); !bytes.Contains(reply, []byte("error")) {
 		t.Errorf("an unknown request is answered with %s", reply)
 	}
 	cancel()

@@ -36,11 +36,15 @@ func ExitCode(err error) int {
 		remote   *connectors.Error
 		missing  *IncompleteError
 		newer    *ledger.NewerError
+		refused  *pipeline.RefusedError
+		answered *answeredError
 	)
 	switch {
 	case err == nil:
 		return ExitDone
-	case errors.As(err, &settings), errors.As(err, &usage):
+	case errors.As(err, &answered):
+		return answered.code
+	case errors.As(err, &settings), errors.As(err, &usage), errors.As(err, &refused):
 		return ExitUsage
 	case errors.As(err, &newer), errors.Is(err, topics.ErrFull):
 		return ExitOurs

@@ -14,6 +14,7 @@ import (
 	"github.com/millrace-io/millrace/config"
 	"github.com/millrace-io/millrace/ledger"
 	"github.com/millrace-io/millrace/pipeline"
+	"github.com/millrace-io/millrace/topics"
 )
 
 // StreamStatus is how one stream stands, as status shows it.
@@ -32,32 +33,13 @@ type StreamStatus struct {
 	PausedFor  float64       `json:"paused_seconds,omitempty"`
 	Counts     ledger.Counts `json:"counts"`
 	NextSweep  time.Time     `json:"next_sweep,omitzero"`
-	Instance   string        `json:"instance,omitempty"` // the process that answered; none when no service runs
-	Owner      string        `json:"owner,omitempty"`
-}
-
-// request asks a running service; answer is its answer.
-type request struct {
-	Ask string `json:"ask"`
-}
-
-type answer struct {
-	Owner   string         `json:"owner"`
-	Streams []StreamStatus `json:"streams"`
-}
-
-// answer answers operating commands.
-func (a *App) answer(data []byte) []byte {
-	var r request
-	if err := json.Unmarshal(data, &r); err != nil || r.Ask != "status" {
-		return []byte(`{"error":"this millrace does not know the request"}`)
-	}
-	out := answer{Owner: a.owner}
-	for _, i := range a.ingests {
-		out.Streams = append(out.Streams, running(i.Status(), a.opts.Now()))
-	}
-	reply, _ := json.Marshal(out)
-	return reply
+	// Open are the dead letters that were not dealt with, or, with OpenMore, some
+	// of them. The first of them is gone at OpenUntil.
+	Open      int       `json:"dead_letters_open"`
+	OpenMore  bool      `json:"dead_letters_open_more,omitempty"`
+	OpenUntil time.Time `json:"dead_letters_open_until,omitzero"`
+	Instance  string    `json:"instance,omitempty"` // the process that answered; none when no service runs
+	Owner     string    `json:"owner,omitempty"`
 }
 
 func running(s pipeline.Status, now time.Time) StreamStatus {
@@ -93,7 +75,7 @@ func Status(ctx context.Context, file *config.File, log *slog.Logger) ([]StreamS
 		return nil, err
 	}
 	defer broker.Close()
-	question, _ := json.Marshal(request{Ask: "status"})
+	question, _ := json.Marshal(request{Ask: askStatus})
 	replies, err := broker.Ask(ctx, question)
 	if err != nil {
 		return nil, err
@@ -132,6 +114,9 @@ func Status(ctx context.Context, file *config.File, log *slog.Logger) ([]StreamS
 		}
 		best[s.Stream] = s
 	}
+	if err := openLetters(ctx, broker, best, file.Topics.Retention); err != nil {
+		return nil, err
+	}
 	var all []StreamStatus
 	for _, s := range best {
 		all = append(all, s)
@@ -151,9 +136,12 @@ func WriteStatus(w io.Writer, streams []StreamStatus) error {
 	for _, s := range streams {
 		instances[s.Instance] = true
 	}
-	fmt.Fprintln(t, "STREAM\tSTATE\tCURSOR\tLAG\tEVENTS\tEVENTS/S\tREQUESTS/S\tBUDGET LEFT\tDUPLICATES\tDEAD LETTERS")
+	fmt.Fprintln(t, "STREAM\tSTATE\tCURSOR\tLAG\tEVENTS\tEVENTS/S\tREQUESTS/S\tBUDGET LEFT\tDUPLICATES\tDEAD LETTERS\tOPEN")
 	for _, s := range streams {
-		cursor, lag, left := "-", "-", "-"
+		cursor, lag, left, open := "-", "-", "-", fmt.Sprint(s.Open)
+		if s.OpenMore {
+			open = "at least " + open
+		}
 		if !s.Cursor.IsZero() {
 			cursor = s.Cursor.UTC().Format(time.RFC3339)
 			lag = time.Duration(s.LagSeconds * float64(time.Second)).Round(time.Second).String()
@@ -164,7 +152,7 @@ func WriteStatus(w io.Writer, streams []StreamStatus) error {
 		case s.Rate > 0:
 			left = fmt.Sprintf("%.1f of %.1f/s", s.BudgetLeft, s.Rate)
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%d\t%.1f\t%.1f\t%s\t%d\t%d\n", s.Stream, s.State, cursor, lag, s.Counts.Events, s.Events, s.Requests, left, s.Counts.Duplicates, s.Counts.DeadLetters)
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%d\t%.1f\t%.1f\t%s\t%d\t%d\t%s\n", s.Stream, s.State, cursor, lag, s.Counts.Events, s.Events, s.Requests, left, s.Counts.Duplicates, s.Counts.DeadLetters, open)
 	}
 	if err := t.Flush(); err != nil {
 		return err
@@ -178,9 +166,56 @@ func WriteStatus(w io.Writer, streams []StreamStatus) error {
 		fmt.Fprintln(w)
 	}
 	for _, s := range streams {
+		if !s.OpenUntil.IsZero() && time.Until(s.OpenUntil) < 24*time.Hour {
+			fmt.Fprintf(w, "\n%s: dead letters that nobody has dealt with are deleted from %s on (topics.retention): millrace dead-letters list shows them\n", s.Stream, when(s.OpenUntil))
+		}
 		if s.Cause != "" {
 			fmt.Fprintf(w, "\n%s: %s\n", s.Stream, s.Cause)
 		}
+	}
+	return nil
+}
+
+// How much of the dead letters status reads at most.
+const (
+	openLettersRead = 5000
+	openLettersWait = 3 * time.Second
+)
+
+// openLetters counts the dead letters that were not dealt with. Where there are
+// many it counts the oldest, which are the first to go.
+func openLetters(ctx context.Context, broker topics.Broker, streams map[string]StreamStatus, retention time.Duration) error {
+	some := false
+	for _, s := range streams {
+		some = some || s.Counts.DeadLetters > s.Counts.Resolved
+	}
+	if !some {
+		return nil
+	}
+	limited, cancel := context.WithTimeout(ctx, openLettersWait)
+	defer cancel()
+	r := letterReader{broker: broker, limit: openLettersRead}
+	more, err := r.read(limited)
+	if err != nil && limited.Err() != nil && ctx.Err() == nil {
+		more, err = true, nil
+	}
+	if err != nil {
+		return err
+	}
+	for key, s := range streams {
+		s.OpenMore = more && s.Counts.DeadLetters > s.Counts.Resolved
+		streams[key] = s
+	}
+	for _, l := range r.all {
+		s, ok := streams[l.Stream]
+		if !ok {
+			continue
+		}
+		if until := l.stored.Add(retention); s.Open == 0 && retention > 0 {
+			s.OpenUntil = until
+		}
+		s.Open++
+		streams[l.Stream] = s
 	}
 	return nil
 }

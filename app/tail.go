@@ -198,16 +198,41 @@ func ParseFrom(s string, now time.Time) (topics.TailOptions, error) {
 	if s == "beginning" {
 		return topics.TailOptions{Beginning: true}, nil
 	}
-	if days, err := strconv.ParseUint(strings.TrimSuffix(s, "d"), 10, 16); err == nil && strings.HasSuffix(s, "d") {
-		return topics.TailOptions{From: now.AddDate(0, 0, -int(days))}, nil
+	t, ok := ParseTime(s, now)
+	if !ok {
+		return topics.TailOptions{}, &UsageError{errors.New("--from wants a time such as 2026-01-01T00:00:00Z, a date, a duration back such as 15m or 2d, or beginning")}
 	}
-	if d, err := time.ParseDuration(s); err == nil && d > 0 {
-		return topics.TailOptions{From: now.Add(-d)}, nil
+	return topics.TailOptions{From: t}, nil
+}
+
+// ParseTime reads a time as people give it on a command line: a time, a date, or
+// a duration back from now.
+func ParseTime(s string, now time.Time) (time.Time, bool) {
+	if d, ok := ParseDuration(s); ok && d > 0 {
+		return now.Add(-d), true
 	}
 	for _, layout := range []string{time.RFC3339, time.DateOnly} {
 		if t, err := time.Parse(layout, s); err == nil {
-			return topics.TailOptions{From: t}, nil
+			return t, true
 		}
 	}
-	return topics.TailOptions{}, &UsageError{errors.New("--from wants a time such as 2026-01-01T00:00:00Z, a date, a duration back such as 15m or 2d, or beginning")}
+	return time.Time{}, false
+}
+
+// ParseDuration reads a duration, which may begin with days: 2d, 1d12h, 90m.
+func ParseDuration(s string) (time.Duration, bool) {
+	days, rest, found := strings.Cut(s, "d")
+	if !found {
+		d, err := time.ParseDuration(s)
+		return d, err == nil
+	}
+	n, err := strconv.ParseUint(days, 10, 16)
+	if err != nil {
+		return 0, false
+	}
+	d := time.Duration(0)
+	if rest != "" {
+		d, err = time.ParseDuration(rest)
+	}
+	return time.Duration(n)*24*time.Hour + d, err == nil && d >= 0
 }

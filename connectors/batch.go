@@ -146,6 +146,7 @@ func jsonLines(records []Prepared) []byte {
 // bits of their identities, as an answer can be very long: two of a million
 // records are taken for equal in one pass of 36 million.
 type tally struct {
+	first int // where counting begins
 	seen  map[uint64]struct{}
 	more  map[uint64]int32 // how many came after the first, where any did
 	page  []uint64         // what the page that is being read has added, but for the first
@@ -163,13 +164,13 @@ func (t *tally) next(id events.Identity) int {
 			t.seen = map[uint64]struct{}{}
 		}
 		t.seen[short] = struct{}{}
-		return 0
+		return t.first
 	}
 	if t.more == nil {
 		t.more = map[uint64]int32{}
 	}
 	t.more[short]++
-	return int(t.more[short])
+	return t.first + int(t.more[short])
 }
 
 // commitPage keeps what the page has added, dropPage takes it back: the page is
@@ -178,7 +179,7 @@ func (t *tally) commitPage() { t.page, t.later = t.page[:0], true }
 
 func (t *tally) dropPage() {
 	if !t.later {
-		*t = tally{}
+		*t = tally{first: t.first}
 		return
 	}
 	for _, short := range t.page {

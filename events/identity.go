@@ -81,6 +81,14 @@ func DeadLetterIdentity(key StreamKey, raw []byte, number, part int) Identity {
 	return Identity(sum(binary.AppendUvarint(b, uint64(part))))
 }
 
+// ReplayMark is what a replay of a stream leaves in the ledger of an event that
+// it has published again: the event's own id is in there already, or not any more.
+func ReplayMark(id ID, replay uint64) ID {
+	var buf [64]byte
+	b := append(append(buf[:0], "replay"...), id[:]...)
+	return ID(sum(binary.AppendUvarint(b, replay)))
+}
+
 // HashOf returns the hash of a record's canonical content.
 func HashOf(canonical []byte) Hash { return sum(canonical) }
 

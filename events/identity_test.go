@@ -15,11 +15,11 @@ import (
 var newIDs = flag.Bool("new-ids", false, "fill in the ids that testdata/ids.golden.json lacks")
 
 type goldenID struct {
-	Kind    string // record, content, cell, version, dead
+	Kind    string // record, content, cell, version, dead, replay
 	Vendor  string
 	Account string
 	Stream  string
-	ID      string    `json:",omitempty"` // record, version
+	ID      string    `json:",omitempty"` // record, version, replay
 	Raw     string    `json:",omitempty"` // content, cell, version, dead
 	Cell    time.Time `json:",omitzero"`
 	Number  int       `json:",omitempty"`
@@ -32,6 +32,8 @@ func (g goldenID) compute(t *testing.T) events.ID {
 	switch g.Kind {
 	case "record":
 		return events.RecordIdentity(key, g.ID).Event()
+	case "replay":
+		return events.ReplayMark(events.RecordIdentity(key, g.ID).Event(), uint64(g.Number))
 	case "dead":
 		return events.DeadLetterIdentity(key, []byte(g.Raw), g.Number, g.Part).Event()
 	}

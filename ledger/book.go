@@ -46,6 +46,9 @@ func NewBook(versioned bool, names []string) (*Book, error) {
 		records: map[events.Identity][]version{}, all: versioned,
 	}
 	for _, name := range names {
+		if IsResolution(name) {
+			continue
+		}
 		window, commit, err := parseName(name)
 		if err != nil {
 			return nil, err
@@ -183,7 +186,7 @@ func (d *Draft) Record(id events.ID) bool {
 // asked for when it began and had come when it ended. It returns the event's id,
 // and false when it is the latest that was published, or may be older than that:
 // of two answers that were under way at the same time nobody can tell which one
-// the API made first.
+// the API made first. For one that may be older the id is zero.
 func (d *Draft) Version(record events.Identity, content events.Hash, began, ended time.Time) (events.ID, bool) {
 	number := uint32(0)
 	var latest *version
@@ -195,7 +198,10 @@ func (d *Draft) Version(record events.Identity, content events.Hash, began, ende
 			}
 		}
 	}
-	if latest != nil && (latest.content == content || began.Before(latest.ended)) {
+	switch {
+	case latest != nil && latest.content == content:
+		return record.Version(content, int(latest.number)), false
+	case latest != nil && began.Before(latest.ended):
 		return events.ID{}, false
 	}
 	if d.records == nil {
@@ -204,6 +210,11 @@ func (d *Draft) Version(record events.Identity, content events.Hash, began, ende
 	d.records[record] = append(d.records[record], version{content: content, number: number, ended: ended})
 	d.entry.Versions = append(d.entry.Versions, RecordVersion{record, content, number, ended})
 	return record.Version(content, int(number)), true
+}
+
+// Versions returns how many versions of a record are known.
+func (d *Draft) Versions(record events.Identity) int {
+	return len(d.book.records[record]) + len(d.records[record])
 }
 
 // Entry returns what is to be committed, to be completed by the caller.

@@ -44,6 +44,8 @@ type Checkpoint struct {
 	Covered []Range `json:"covered,omitempty"`
 	// Forgotten: the ids of windows that ended before it may be gone; zero: none are.
 	Forgotten time.Time `json:"forgotten,omitzero"`
+	// Replay is the replay that is under way; nil when none is.
+	Replay *Replay `json:"replay,omitempty"`
 	// Cells: records with neither an id nor a time were met, and are told apart by
 	// the quarter of an hour that they fell into.
 	Cells bool `json:"cells,omitempty"`
@@ -52,6 +54,19 @@ type Checkpoint struct {
 	Finding Late   `json:"finding,omitzero"`
 	Late    Late   `json:"late,omitzero"`
 	Counts  Counts `json:"counts"`
+}
+
+// Replay says that what live reads and sweeps find in a range is published once
+// more, known or not.
+type Replay struct {
+	From time.Time `json:"from"`
+	To   time.Time `json:"to"` // the replay ends when the live cursor has come there
+	// Number tells one replay of a stream from another: what it has published is
+	// marked with it ([events.ReplayMark]).
+	Number uint64 `json:"number"`
+	// Unknown are the parts that were read before, and whose ids were forgotten
+	// when the replay began: nothing found there is known to be new.
+	Unknown []Range `json:"unknown,omitempty"`
 }
 
 // Lane is where one of a stream's reads stands.
@@ -74,6 +89,9 @@ type Range struct {
 	To   time.Time `json:"to"`
 }
 
+// Overlaps says whether two ranges have a moment in common.
+func (r Range) Overlaps(other Range) bool { return r.From.Before(other.To) && other.From.Before(r.To) }
+
 // Counts are what a stream or a commit has seen.
 type Counts struct {
 	Requests    int64 `json:"requests"`
@@ -81,6 +99,8 @@ type Counts struct {
 	Events      int64 `json:"events"`
 	Duplicates  int64 `json:"duplicates"`
 	DeadLetters int64 `json:"dead_letters"`
+	// Resolved are the dead letters that were replayed or discarded.
+	Resolved int64 `json:"resolved,omitempty"`
 	// Late are the events that only a sweep found, Overlap is what would have
 	// caught all of them.
 	Late    int64   `json:"late,omitempty"`
@@ -97,6 +117,7 @@ func (c *Counts) Add(other Counts) {
 	c.Events += other.Events
 	c.Duplicates += other.Duplicates
 	c.DeadLetters += other.DeadLetters
+	c.Resolved += other.Resolved
 	c.Late += other.Late
 	c.Overlap = max(c.Overlap, other.Overlap)
 	for class, n := range other.Lateness {
@@ -152,4 +173,21 @@ func (c *Checkpoint) Cover(r Range) {
 	out = append(out, r)
 	slices.SortFunc(out, func(a, b Range) int { return a.From.Compare(b.From) })
 	c.Covered = out
+}
+
+// CoveredIn returns the parts of a range that were read.
+func (c *Checkpoint) CoveredIn(r Range) []Range {
+	var parts []Range
+	for _, covered := range c.Covered {
+		if covered.From.Before(r.From) {
+			covered.From = r.From
+		}
+		if covered.To.After(r.To) {
+			covered.To = r.To
+		}
+		if covered.From.Before(covered.To) {
+			parts = append(parts, covered)
+		}
+	}
+	return parts
 }

@@ -19,6 +19,7 @@ import (
 func (t *tenure) check(draft *ledger.Draft, batch *connectors.Batch, records []connectors.Prepared) ([]events.Event, ledger.Counts) {
 	counts := ledger.Counts{Records: int64(len(records))}
 	now := t.opts.Now().UTC().Truncate(time.Millisecond)
+	replay := t.replaying(batch)
 	t.lateness = t.lateness[:0]
 	fresh := make([]events.Event, 0, len(records))
 	for n := range records {
@@ -30,6 +31,12 @@ func (t *tenure) check(draft *ledger.Draft, batch *connectors.Batch, records []c
 		} else {
 			isNew = draft.Record(id)
 		}
+		again := false // published once more, by a replay
+		if replay != nil {
+			first := id != (events.ID{}) && draft.Record(events.ReplayMark(id, replay.Number))
+			again = !isNew || forgotten(replay, r, batch)
+			isNew = first
+		}
 		if !isNew {
 			counts.Duplicates++
 			continue
@@ -37,19 +44,16 @@ func (t *tenure) check(draft *ledger.Draft, batch *connectors.Batch, records []c
 		e := events.Event{
 			ID: id, Source: t.stream.Key, Connector: t.stream.Connector,
 			Type: r.Type, Key: r.Key, RecordID: r.ID,
-			Time: r.Time, Recorded: now,
+			Time: r.Time, Recorded: now, Replay: again,
 			Members: r.Members, Raw: r.Raw,
 		}
 		if r.Dead != nil {
 			e.Type, e.Time = events.TypeDeadLetter, time.Time{}
-			e.Members, e.Raw = deadLetter(*r.Dead, &e, batch, r.Raw, 0, 0), nil
+			e.Members, e.Raw = deadLetter(letter{Dead: *r.Dead, number: r.Number}, &e, batch, r.Raw, 0, 0), nil
 			counts.DeadLetters++
 		} else {
 			counts.Events++
 			t.observe(&counts, batch, r.Time, now)
-			if !t.opts.Raw {
-				e.Raw = nil
-			}
 		}
 		if e.RecordID == "" {
 			e.RecordID = r.Identity.String()
@@ -94,9 +98,17 @@ func (t *tenure) observe(counts *ledger.Counts, batch *connectors.Batch, at, now
 	}
 }
 
+// letter is what a dead letter says of its record beside what all of them say.
+type letter struct {
+	events.Dead
+	event  events.ID // that the record's event would have had; zero when unknown
+	whole  events.ID // of the letter that the parts make
+	number int       // among equal ones of the pass
+}
+
 // deadLetter is the data of a dead letter: the record whole, or one of its parts
 // (from 1).
-func deadLetter(dead events.Dead, e *events.Event, batch *connectors.Batch, raw []byte, part, parts int) events.Members {
+func deadLetter(dead letter, e *events.Event, batch *connectors.Batch, raw []byte, part, parts int) events.Members {
 	sum := sha256.Sum256(raw)
 	var m events.Members
 	m.Text("reason", dead.Reason)
@@ -106,7 +118,14 @@ func deadLetter(dead events.Dead, e *events.Event, batch *connectors.Batch, raw 
 	m.Text("stream", e.Source.String())
 	m.Text("window", batch.Window.From.UTC().Format(time.RFC3339)+"/"+batch.Window.To.UTC().Format(time.RFC3339))
 	m.Text("sha256", hex.EncodeToString(sum[:]))
+	if dead.event != (events.ID{}) {
+		m.Text("event_id", dead.event.String())
+	}
+	if dead.number > 0 {
+		m.JSON("number", strconv.AppendInt(nil, int64(dead.number), 10))
+	}
 	if parts > 0 {
+		m.Text("letter_id", dead.whole.String())
 		m.JSON("part", strconv.AppendInt(nil, int64(part), 10))
 		m.JSON("parts", strconv.AppendInt(nil, int64(parts), 10))
 		size := (len(raw) + parts - 1) / parts
@@ -131,9 +150,9 @@ type encoder struct {
 // attributesOf is more attributes than an event has.
 const attributesOf = 14
 
-// encode encodes events; one that is larger than the broker takes becomes dead
-// letters, whose number it returns.
-func (c *encoder) encode(out []events.Event, limits topics.Limits, batch *connectors.Batch) (messages []topics.Message, dead int64) {
+// encode encodes events, with raw or without; one that is larger than the broker
+// takes becomes dead letters, whose number it returns.
+func (c *encoder) encode(out []events.Event, raw bool, limits topics.Limits, batch *connectors.Batch) (messages []topics.Message, dead int64) {
 	total := 0
 	for n := range out {
 		total += out[n].DataLen()
@@ -146,12 +165,16 @@ func (c *encoder) encode(out []events.Event, limits topics.Limits, batch *connec
 	}
 	c.messages, c.attrs, c.data = c.messages[:0], c.attrs[:0], c.data[:0]
 	for n := range out {
-		if m := c.message(&out[n]); m.Size() <= limits.Bytes {
+		e := out[n]
+		if !raw {
+			e.Raw = nil
+		}
+		if m := c.message(&e); m.Size() <= limits.Bytes {
 			c.messages = append(c.messages, m)
 			continue
 		}
 		dead++
-		for _, e := range tooLarge(&out[n], limits.Bytes, batch) {
+		for _, e := range tooLarge(&out[n], e.DataLen(), limits.Bytes, batch) {
 			c.messages = append(c.messages, c.message(&e))
 		}
 	}
@@ -171,14 +194,14 @@ func (c *encoder) message(e *events.Event) topics.Message {
 
 // tooLarge makes dead letters of an event that the broker does not take, in
 // parts where one is too large too.
-func tooLarge(e *events.Event, limit int, batch *connectors.Batch) []events.Event {
+func tooLarge(e *events.Event, size, limit int, batch *connectors.Batch) []events.Event {
 	const overhead = 8 << 10 // attributes and the other members, generously
-	dead := events.Dead{
+	dead := letter{event: e.ID, Dead: events.Dead{
 		Reason: events.ReasonTooLarge, Stage: events.StageCommit,
-		Detail: "its event has " + strconv.Itoa(e.DataLen()) + " bytes, the broker takes " + strconv.Itoa(limit),
-	}
+		Detail: "its event has " + strconv.Itoa(size) + " bytes, the broker takes " + strconv.Itoa(limit),
+	}}
 	raw := e.Raw
-	if raw == nil { // without raw the members are all there is
+	if raw == nil { // a transform took it out: the members are all there is
 		raw = append(append([]byte{'{'}, e.Members...), '}')
 	}
 	room := max(limit-overhead, 1<<10)
@@ -188,14 +211,18 @@ func tooLarge(e *events.Event, limit int, batch *connectors.Batch) []events.Even
 			parts = 2
 		}
 	}
+	// The event's own id is in the letters': it tells equal bytes apart, and
+	// versions that come back.
+	id := func(part int) events.Identity {
+		return events.Identity(events.Identity(e.ID).Version(events.HashOf(raw), part))
+	}
+	dead.whole = id(0).Event()
 	var letters []events.Event
 	for part := min(1, parts); part <= parts; part++ {
-		// The event's own id is in the letters': it tells equal bytes apart, and
-		// versions that come back.
-		identity := events.Identity(events.Identity(e.ID).Version(events.HashOf(raw), part))
+		identity := id(part)
 		letter := events.Event{
 			ID: identity.Event(), Source: e.Source, Connector: e.Connector, Type: events.TypeDeadLetter,
-			Key: e.Key, RecordID: e.RecordID, Recorded: e.Recorded,
+			Key: e.Key, RecordID: e.RecordID, Recorded: e.Recorded, Replay: e.Replay,
 		}
 		if len(e.Key)+len(e.RecordID) > overhead/4 { // they may be what is too large
 			letter.Key, letter.RecordID = identity.String(), identity.String()

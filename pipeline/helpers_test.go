@@ -59,12 +59,14 @@ func (a *api) Page(_ context.Context, r connectors.Request) (*connectors.Page, e
 		at = a.at
 	}
 	var found []string
+	times := map[string]time.Time{}
 	if a.always || !r.From.After(at) && r.To.After(at) {
 		found = append(found, a.elements...)
 	}
 	for _, m := range a.more {
 		if !r.From.After(m.at) && !r.To.Before(m.at) {
 			found = append(found, m.text)
+			times[m.text] = m.at
 		}
 	}
 	began := time.Now()
@@ -74,6 +76,9 @@ func (a *api) Page(_ context.Context, r connectors.Request) (*connectors.Page, e
 	answer := &connectors.Answer{Reader: strings.NewReader("[" + strings.Join(found, ",") + "]"), Began: began}
 	return connectors.NewPage(answer, 32<<20, nil, func(raw []byte, f *connectors.Fields) events.Record {
 		r := events.Record{Type: events.TypeMessage, Time: at}
+		if own, ok := times[string(raw)]; ok {
+			r.Time = own
+		}
 		r.Dead = f.Object(raw, func(name, value []byte) {
 			switch string(name) {
 			case "id":

@@ -27,6 +27,7 @@ type Options struct {
 	Owner      string        // names this process; unique to it
 	Horizon    time.Duration // how far behind the cursor ids are kept
 	Raw        bool          // events hold the record as the API returned it
+	Retention  time.Duration // how long the broker keeps events; 0: for ever
 	Once       bool          // end when the present is reached
 	GiveUp     time.Duration // with Once; see connectors.SubscriberOptions
 	Metrics    *Metrics      // required
@@ -47,6 +48,7 @@ type Ingest struct {
 	cause      string
 	checkpoint *ledger.Checkpoint // as far as it is committed; nil before the first tenure
 	subscriber *connectors.Subscriber
+	holder     *tenure // that operating commands may use; nil when none is
 	tenures    int
 	began      ledger.Counts // those that the first tenure found
 	requests   meter
@@ -107,6 +109,9 @@ func (i *Ingest) Run(ctx context.Context) error {
 				return errStopped
 			}
 			return nil
+		case errors.Is(err, errMoved): // it goes on from where it was put, at once
+			wait, failing = brokerRetry, time.Time{}
+			continue
 		case errors.As(err, &newer), i.opts.Once && i.givenUp(err, &failing):
 			i.set(StateFailing, err.Error())
 			return err
@@ -199,6 +204,8 @@ func (i *Ingest) tenure(ctx context.Context) error {
 	if i.tenures == 1 {
 		i.began = t.checkpoint.Counts
 	}
+	i.offer(t)
+	defer i.withdraw(t)
 	reads := i.reads
 	reads.Store = t
 	sub := connectors.NewSubscriber(i.stream, reads)

@@ -93,7 +93,7 @@ func TestLateSuccessOfAnEarlierTenure(t *testing.T) {
 		h.commit = nil
 		kept := *c
 		kept.Checkpoint = bytes.Clone(c.Checkpoint)
-		kept.Entry = &topics.Entry{Name: c.Entry.Name, Data: bytes.Clone(c.Entry.Data)}
+		kept.Entries = []topics.Entry{{Name: c.Entries[0].Name, Data: bytes.Clone(c.Entries[0].Data)}}
 		kept.Messages = slices.Clone(c.Messages)
 		for i := range kept.Messages {
 			m := &kept.Messages[i]

@@ -7,12 +7,14 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
 
 	"github.com/millrace-io/millrace/connectors"
+	"github.com/millrace-io/millrace/events"
 	"github.com/millrace-io/millrace/ledger"
 	"github.com/millrace-io/millrace/topics"
 )
@@ -34,13 +36,24 @@ type tenure struct {
 	lastCommit time.Time
 	tidied     time.Time
 	encoder    encoder
-	lateness   []time.Duration // of the batch that is being committed
+
+	resolutions []string             // entries that name dead letters which were dealt with
+	resolved    map[events.ID]string // what became of them; nil until it is needed
+	lateness    []time.Duration      // of the batch that is being committed
 }
 
 // open reads the state, and makes it ours: from here on a stale owner's commit
 // is refused (invariant 4). A stream that begins now has its beginning committed
 // before its first request.
 func (t *tenure) open(ctx context.Context) error {
+	if err := t.read(ctx); err != nil {
+		return err
+	}
+	return t.advance(ctx)
+}
+
+// read reads the state.
+func (t *tenure) read(ctx context.Context) error {
 	data, err := t.held.Checkpoint(ctx)
 	if err != nil {
 		return fmt.Errorf("reading the checkpoint of %s: %w", t.stream.Key, err)
@@ -59,11 +72,9 @@ func (t *tenure) open(ctx context.Context) error {
 		return fmt.Errorf("%s: %w", t.stream.Key, err)
 	}
 	t.ahead = connectors.Begin(progressOf(t.checkpoint), t.stream.Options, t.opts.Now())
-	if forgotten := t.checkpoint.Forgotten; !forgotten.IsZero() {
-		// A larger overlap or sweep than before must not reach what is forgotten.
-		t.ahead.Floor = forgotten.Add(slack)
-	}
-	return t.advance(ctx)
+	t.ahead.Floor = floor(t.checkpoint)
+	t.resolutions = slices.DeleteFunc(names, func(name string) bool { return !ledger.IsResolution(name) })
+	return nil
 }
 
 // Load is the subscriber's question where to begin.
@@ -94,13 +105,22 @@ func (t *tenure) handle(msg *message.Message) (err error) {
 	if !ok {
 		return errors.New("the message is not a batch of a connector")
 	}
-	ctx, cancel := context.WithCancel(context.WithoutCancel(msg.Context()))
-	defer cancel()
-	defer context.AfterFunc(t.stopping, func() {
+	ctx, done := t.finishing(msg.Context())
+	defer done()
+	return t.ingest(ctx, batch)
+}
+
+// finishing is the context of work that a stop lets finish, within limits.
+func (t *tenure) finishing(ctx context.Context) (context.Context, func()) {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(t.stopping, func() {
 		timer := time.AfterFunc(finishWithin-time.Second, cancel)
 		context.AfterFunc(ctx, func() { timer.Stop() })
-	})()
-	return t.ingest(ctx, batch)
+	})
+	return ctx, func() {
+		stop()
+		cancel()
+	}
 }
 
 // ingest is the flow: what the API returned is checked against what is out,
@@ -124,7 +144,7 @@ func (t *tenure) ingest(ctx context.Context, batch *connectors.Batch) error {
 		if err != nil {
 			return fmt.Errorf("transforming: %w", err)
 		}
-		messages, dead := t.encoder.encode(out, limits, batch)
+		messages, dead := t.encoder.encode(out, t.opts.Raw, limits, batch)
 		counts.DeadLetters += dead
 		counts.Events -= dead
 		last := len(part) == len(rest)
@@ -162,7 +182,9 @@ func (t *tenure) commit(ctx context.Context, batch *connectors.Batch, draft *led
 	entry := draft.Entry()
 	if draft.Empty() {
 		t.uncounted, t.ahead = seen, progress
-		if t.opts.Now().Sub(t.lastCommit) < emptyAdvance {
+		replay := t.checkpoint.Replay
+		over := replay != nil && !progress.Live.At.Before(replay.To)
+		if !over && t.opts.Now().Sub(t.lastCommit) < emptyAdvance {
 			return nil
 		}
 		return t.advance(ctx)
@@ -180,7 +202,7 @@ func (t *tenure) commit(ctx context.Context, batch *connectors.Batch, draft *led
 	}
 	commit := &topics.Commit{
 		ID: next.Commit, Messages: messages, Checkpoint: checkpoint,
-		Entry: &topics.Entry{Name: entry.Name(), Data: stored},
+		Entries: []topics.Entry{{Name: entry.Name(), Data: stored}},
 	}
 	if err := t.write(ctx, next, func(ctx context.Context) error { return t.held.Commit(ctx, commit) }); err != nil {
 		return err
@@ -211,9 +233,14 @@ func (t *tenure) write(ctx context.Context, next *ledger.Checkpoint, write func(
 				t.log.Info("the broker has room again")
 				t.set(StateReading, "")
 			}
+			over := t.checkpoint.Replay != nil && next.Replay == nil
 			t.warnLate(next)
 			t.checkpoint, t.lastCommit, t.uncounted = next, t.opts.Now(), ledger.Counts{}
 			t.committed(next)
+			if over {
+				t.log.Info("the replay is over", "cursor", next.Live.At)
+				t.fail(errMoved) // what it might read again is out of reach from now on
+			}
 			return nil
 		case !errors.Is(err, topics.ErrFull) || t.opts.Once:
 			return err
@@ -251,6 +278,10 @@ func (t *tenure) next(seen ledger.Counts, progress connectors.Progress) *ledger.
 		c.Finding = ledger.Late{}
 	}
 	setProgress(&c, progress)
+	if c.Replay != nil && !c.Live.At.Before(c.Replay.To) {
+		c.Replay = nil
+		c.Sweep, c.Finding = ledger.Sweep{Due: c.Sweep.Due}, ledger.Late{} // one that is under way may be behind what is remembered
+	}
 	if cutoff := t.cutoff(&c); cutoff.After(c.Forgotten) && len(t.book.Before(cutoff)) > 0 {
 		c.Forgotten = cutoff
 	}
@@ -268,16 +299,6 @@ func (t *tenure) warnLate(next *ledger.Checkpoint) {
 		return
 	}
 	t.log.Warn("a sweep found records that turned up later than the overlap reads back; a longer overlap would find them sooner", args...)
-}
-
-// cutoff is how far ids may be forgotten: by the committed cursor, never by the
-// clock (invariant 12).
-func (t *tenure) cutoff(c *ledger.Checkpoint) time.Time {
-	at := c.Live.At
-	if !c.Sweep.Until.IsZero() && c.Sweep.At.Before(at) {
-		at = c.Sweep.At
-	}
-	return at.Add(-t.opts.Horizon)
 }
 
 // reach is where a batch's records may have been seen before: in its window,
@@ -320,54 +341,6 @@ func hull(ranges []ledger.Range) ledger.Range {
 	return out
 }
 
-// load brings in the ids of the entries that may name records of these ranges.
-func (t *tenure) load(ctx context.Context, ranges ...ledger.Range) error {
-	for _, r := range ranges {
-		for _, name := range t.book.Needed(r) {
-			data, err := t.held.Entry(ctx, name)
-			if err != nil {
-				return fmt.Errorf("reading the ledger of %s: %w", t.stream.Key, err)
-			}
-			entry, err := ledger.DecodeEntry(data)
-			if err != nil {
-				return fmt.Errorf("%s: entry %s: %w", t.stream.Key, name, err)
-			}
-			t.book.Load(name, entry)
-		}
-	}
-	return nil
-}
-
-const tidyEvery = 10 * time.Second
-
-// tidy gives back the memory of windows behind, and forgets what the horizon has
-// passed. The checkpoint that says so is committed first.
-func (t *tenure) tidy(ctx context.Context) {
-	now := time.Now()
-	if now.Sub(t.tidied) < tidyEvery {
-		return
-	}
-	t.tidied = now
-	c := t.checkpoint
-	reading := []ledger.Range{{From: c.Live.At.Add(-t.stream.Options.Overlap), To: now.Add(maxAhead)}}
-	if !c.Sweep.Until.IsZero() {
-		reading = append(reading, ledger.Range{From: c.Sweep.At, To: c.Sweep.Until})
-	}
-	t.book.Unload(reading...)
-	names := t.book.Before(c.Forgotten)
-	if len(names) == 0 {
-		return
-	}
-	if err := t.held.Forget(ctx, names); err != nil {
-		t.log.Warn("ids that are not needed any more could not be deleted; trying again later", "cause", err)
-		return
-	}
-	t.book.Forget(names)
-}
-
-// maxAhead is how far in the future a window may end by any clock.
-const maxAhead = 365 * 24 * time.Hour
-
 // flush commits what is in memory only, at the end, when no handler works.
 func (t *tenure) flush() error {
 	t.mu.Lock()
@@ -385,27 +358,4 @@ func samePlace(a, b connectors.Progress) bool {
 	x, _ := json.Marshal(a)
 	y, _ := json.Marshal(b)
 	return string(x) == string(y)
-}
-
-func progressOf(c *ledger.Checkpoint) connectors.Progress {
-	return connectors.Progress{
-		Since: c.Since,
-		Live:  positionOf(c.Live),
-		Sweep: connectors.SweepPosition{Due: c.Sweep.Due, Until: c.Sweep.Until, Position: positionOf(c.Sweep.Lane)},
-		Cells: c.Cells,
-	}
-}
-
-func positionOf(l ledger.Lane) connectors.Position {
-	return connectors.Position{At: l.At, Window: connectors.Window(l.Window), Cursor: l.Cursor}
-}
-
-func setProgress(c *ledger.Checkpoint, p connectors.Progress) {
-	c.Since, c.Cells = p.Since, p.Cells
-	c.Live = laneOf(p.Live)
-	c.Sweep = ledger.Sweep{Due: p.Sweep.Due, Until: p.Sweep.Until, Lane: laneOf(p.Sweep.Position)}
-}
-
-func laneOf(p connectors.Position) ledger.Lane {
-	return ledger.Lane{At: p.At, Window: ledger.Range(p.Window), Cursor: p.Cursor}
 }

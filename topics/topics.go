@@ -1,7 +1,7 @@
 // Package topics is where events go: the contract that every broker fulfils.
 //
 // A broker does one thing that a plain publisher cannot: it commits a batch of
-// events on many topics, the ledger entry that names them and the checkpoint
+// events on many topics, the ledger entries that name them and the checkpoint
 // that says where to continue, all or nothing, fenced against a second writer.
 // The broker is also the only state that millrace has.
 package topics
@@ -57,8 +57,8 @@ type Commit struct {
 	ID string
 	// Messages may be empty.
 	Messages []Message
-	// Entry is the ledger entry; nil for none.
-	Entry *Entry
+	// Entries are new entries of the ledger.
+	Entries []Entry
 	// Checkpoint is never empty.
 	Checkpoint []byte
 }
@@ -82,16 +82,21 @@ type Broker interface {
 	Limits() Limits
 	// Checkpoints reads the checkpoint of every stream ever committed.
 	Checkpoints(ctx context.Context) ([]Stored, error)
+	// Ledger reads a stream's ledger, whoever holds the stream.
+	Ledger(key events.StreamKey) Ledger
 	// Tail calls fn for each committed message, in order, until ctx ends, fn
 	// returns an error (which it returns) or, with opts.Stop, the topics' end
 	// at the time of the call is reached. The message is valid during the call.
 	Tail(ctx context.Context, opts TailOptions, fn func(Received) error) error
 	// Ready returns nil when the broker can take commits.
 	Ready(ctx context.Context) error
-	// Serve answers operating requests of other processes until ctx ends.
-	Serve(ctx context.Context, answer func(request []byte) []byte) error
+	// Serve answers operating requests of other processes until ctx ends, each
+	// in a goroutine of its own, for which it waits. An answer may take its time:
+	// who asks is told that it is being worked at.
+	Serve(ctx context.Context, answer func(ctx context.Context, request []byte) []byte) error
 	// Ask sends an operating request to all processes that Serve, and returns
-	// their answers; none when no process serves.
+	// their answers; none when no process serves. It waits for each process that
+	// gives signs of work, until ctx ends.
 	Ask(ctx context.Context, request []byte) ([][]byte, error)
 	// Close ends what the broker started and waits for it.
 	Close() error
@@ -113,10 +118,7 @@ type Stream interface {
 	Commit(ctx context.Context, c *Commit) error
 	// Advance is Commit of a checkpoint alone, as one plain compare-and-swap.
 	Advance(ctx context.Context, id string, checkpoint []byte) error
-	// Entries lists the names of the ledger entries that are kept, sorted.
-	Entries(ctx context.Context) ([]string, error)
-	// Entry reads one ledger entry.
-	Entry(ctx context.Context, name string) ([]byte, error)
+	Ledger
 	// Forget deletes ledger entries; one that is gone already is no error.
 	Forget(ctx context.Context, names []string) error
 	// Lost is closed when another process took the stream or the lease could
@@ -127,9 +129,17 @@ type Stream interface {
 	Release()
 }
 
+// Ledger reads what the commits of one stream have left.
+type Ledger interface {
+	// Entries lists the names of the entries that are kept, sorted.
+	Entries(ctx context.Context) ([]string, error)
+	// Entry reads one entry; ErrNoEntry when there is none of the name.
+	Entry(ctx context.Context, name string) ([]byte, error)
+}
+
 // Limits of one commit.
 type Limits struct {
-	Messages int // events, ledger entry and checkpoint together
+	Messages int // events, ledger entries and checkpoint together
 	Bytes    int // one encoded message, as Message.Size counts
 }
 
@@ -157,12 +167,14 @@ type Received struct {
 	Stored   time.Time // when the broker stored it
 }
 
-// What a commit can fail with; test with errors.Is.
+// What calls can fail with; test with errors.Is.
 var (
 	// ErrFenced says that another owner has written the stream's checkpoint.
 	ErrFenced = errors.New("another instance has taken the stream")
 	// ErrFull says that the broker has no room; nothing was written.
 	ErrFull = errors.New("the broker has no room")
+	// ErrNoEntry says that a ledger entry is not there, or not any more.
+	ErrNoEntry = errors.New("there is no entry of that name")
 )
 
 // TooLargeError says that a commit holds more than the broker takes at once.

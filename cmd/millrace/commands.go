@@ -111,7 +111,7 @@ func (p *program) tail() *cobra.Command {
 	var o app.TailOptions
 	var from, format string
 	c := &cobra.Command{
-		Use: "tail [TOPIC...]", Short: "Print events as they are committed",
+		Use: "tail [TOPIC...]", Short: "Print events as they are committed", ValidArgsFunction: completeTopics,
 		Long: "Print events as they are committed. A TOPIC is an event type, such as message; without one all are printed.",
 		RunE: func(c *cobra.Command, types []string) error {
 			for _, name := range types {

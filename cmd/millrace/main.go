@@ -77,7 +77,7 @@ func run(ctx context.Context, args []string, out, notes io.Writer) int {
 	root.CompletionOptions.DisableDefaultCmd = true
 	root.PersistentFlags().BoolVarP(&p.verbose, "verbose", "v", false, "log more")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &app.UsageError{Err: err} })
-	root.AddCommand(p.demo(), p.run(), p.check(), p.tail(), p.status(), p.topics(), p.simulate(), p.version())
+	root.AddCommand(p.demo(), p.run(), p.check(), p.tail(), p.status(), p.cursor(), p.deadLetters(), p.completion(), p.topics(), p.simulate(), p.version())
 	err := root.ExecuteContext(ctx)
 	if err == nil || errors.Is(err, syscall.EPIPE) {
 		return app.ExitDone
@@ -121,14 +121,13 @@ func (p *program) load() (*config.File, *slog.Logger, error) {
 func (p *program) loadForBroker() (*config.File, *slog.Logger, error) {
 	file, err := config.Load(p.path, app.Plugins(), nil)
 	if err != nil {
-		const unset = "unset in this environment"
 		lenient, again := config.Load(p.path, app.Plugins(), func(name string) (string, bool) {
 			if value, ok := os.LookupEnv(name); ok {
 				return value, true
 			}
-			return unset, true
+			return app.Unset, true
 		})
-		if again == nil && !strings.Contains(fmt.Sprint(lenient.Broker, lenient.Topics), unset) {
+		if again == nil && !strings.Contains(fmt.Sprint(lenient.Broker, lenient.Topics), app.Unset) {
 			file, err = lenient, nil
 		}
 	}

@@ -14,7 +14,7 @@ import (
 // page is a commit of a thousand events of about a kilobyte, with all the
 // attributes that an event has.
 func page(n int) *topics.Commit {
-	c := &topics.Commit{ID: fmt.Sprint(n), Checkpoint: []byte(`{"n":1}`), Entry: &topics.Entry{Name: fmt.Sprint("e", n), Data: make([]byte, 33_000)}}
+	c := &topics.Commit{ID: fmt.Sprint(n), Checkpoint: []byte(`{"n":1}`), Entries: []topics.Entry{{Name: fmt.Sprint("e", n), Data: make([]byte, 33_000)}}}
 	for i := range 998 {
 		id := fmt.Sprintf("%032x", n*1000+i)
 		c.Messages = append(c.Messages, topics.Message{
@@ -48,7 +48,7 @@ func BenchmarkCommit(b *testing.B) {
 	b.ReportAllocs()
 	n := 0
 	for b.Loop() {
-		c.ID, c.Entry.Name = fmt.Sprint(n), fmt.Sprint("e", n)
+		c.ID, c.Entries[0].Name = fmt.Sprint(n), fmt.Sprint("e", n)
 		if err := s.Commit(b.Context(), c); err != nil {
 			b.Fatal(err)
 		}

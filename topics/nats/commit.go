@@ -64,10 +64,10 @@ func (s *stream) measure(c *topics.Commit) (int64, error) {
 	limits := s.b.Limits()
 	count, largest := len(c.Messages)+1, len(c.Checkpoint)
 	total := int64(len(c.Checkpoint))
-	if c.Entry != nil {
+	for i := range c.Entries {
 		count++
-		total += int64(len(c.Entry.Data))
-		largest = max(largest, len(c.Entry.Data))
+		total += int64(len(c.Entries[i].Data))
+		largest = max(largest, len(c.Entries[i].Data))
 	}
 	for i := range c.Messages {
 		size := c.Messages[i].Size()
@@ -116,9 +116,9 @@ func (s *stream) sendBatch(ctx context.Context, ss *session, c *topics.Commit) (
 			return 0, cause(ctx, err)
 		}
 	}
-	if c.Entry != nil {
+	for i := range c.Entries {
 		n++
-		if err := ss.nc.PublishMsg(s.enc.entry(c.Entry, batch, n)); err != nil {
+		if err := ss.nc.PublishMsg(s.enc.entry(&c.Entries[i], batch, n)); err != nil {
 			return 0, cause(ctx, err)
 		}
 	}

@@ -82,7 +82,7 @@ func acquire(t *testing.T, b *Broker, key events.StreamKey) *stream {
 
 // batch is a commit of n events, numbered from first.
 func batch(id string, first, n int) *topics.Commit {
-	c := &topics.Commit{ID: id, Checkpoint: []byte(`{"commit":"` + id + `"}`), Entry: &topics.Entry{Name: id, Data: []byte(id)}}
+	c := &topics.Commit{ID: id, Checkpoint: []byte(`{"commit":"` + id + `"}`), Entries: []topics.Entry{{Name: id, Data: []byte(id)}}}
 	for i := first; i < first+n; i++ {
 		c.Messages = append(c.Messages, topics.Message{
 			Type: "sms", Connector: "support", Key: "k",

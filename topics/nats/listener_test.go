@@ -1,6 +1,7 @@
 package nats
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -283,7 +284,7 @@ func serving(t *testing.T, b *Broker, answer func([]byte) []byte) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		b.Serve(t.Context(), answer)
+		b.Serve(t.Context(), func(_ context.Context, request []byte) []byte { return answer(request) })
 	}()
 	t.Cleanup(func() { <-done })
 	eventually(t, "operating requests are answered", func() bool {

@@ -2,7 +2,6 @@ package nats
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -17,8 +16,7 @@ import (
 
 // stream is one polled stream in our hands.
 type stream struct {
-	b     *Broker
-	key   events.StreamKey
+	entries
 	owner string
 	// term is unique to this holding of the stream. It tells a late success of
 	// an earlier commit of ours from another owner's.
@@ -42,7 +40,7 @@ type stream struct {
 // compare-and-swap of the checkpoint who writes.
 func (b *Broker) Acquire(ctx context.Context, key events.StreamKey, owner string, onWait func(holder string)) (topics.Stream, error) {
 	s := &stream{
-		b: b, key: key, owner: owner, term: nuid.Next(),
+		entries: entries{b, key}, owner: owner, term: nuid.Next(),
 		lost: make(chan struct{}), released: make(chan struct{}),
 	}
 	s.enc = newEncoder(b.names, key, s.term)
@@ -160,42 +158,51 @@ func (s *stream) read(ctx context.Context) (*jetstream.RawStreamMsg, error) {
 	return ss.last(ctx, s.enc.checkpoint)
 }
 
+// entries reads a stream's ledger.
+type entries struct {
+	b   *Broker
+	key events.StreamKey
+}
+
+// Ledger reads a stream's ledger, whoever holds the stream.
+func (b *Broker) Ledger(key events.StreamKey) topics.Ledger { return &entries{b, key} }
+
 // Entries lists the names of the ledger entries that are kept, sorted.
-func (s *stream) Entries(ctx context.Context) ([]string, error) {
-	ss, done, err := s.b.use(ctx)
+func (l *entries) Entries(ctx context.Context) ([]string, error) {
+	ss, done, err := l.b.use(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer done()
-	filter := s.b.names.entries(s.key)
+	filter := l.b.names.entries(l.key)
 	subjects, err := ss.subjects(ctx, filter)
 	if err != nil {
-		return nil, fmt.Errorf("list the ledger of %s: %w", s.key, err)
+		return nil, fmt.Errorf("list the ledger of %s: %w", l.key, err)
 	}
-	entries := subjects[:0]
+	names := subjects[:0]
 	for _, subject := range subjects {
 		if name, ok := unescape(strings.TrimPrefix(subject, strings.TrimSuffix(filter, ">"))); ok {
-			entries = append(entries, name)
+			names = append(names, name)
 		}
 	}
 	// Escaping keeps no order: a dot sorts elsewhere than its %2E.
-	slices.Sort(entries)
-	return entries, nil
+	slices.Sort(names)
+	return names, nil
 }
 
 // Entry reads one ledger entry.
-func (s *stream) Entry(ctx context.Context, name string) ([]byte, error) {
-	ss, done, err := s.b.use(ctx)
+func (l *entries) Entry(ctx context.Context, name string) ([]byte, error) {
+	ss, done, err := l.b.use(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer done()
-	m, err := ss.last(ctx, s.b.names.entry(s.key, name))
+	m, err := ss.last(ctx, l.b.names.entry(l.key, name))
 	if err == nil && m == nil {
-		err = errors.New("there is none of that name")
+		err = topics.ErrNoEntry
 	}
 	if err != nil {
-		return nil, fmt.Errorf("read ledger entry %s of %s: %w", name, s.key, err)
+		return nil, fmt.Errorf("read ledger entry %s of %s: %w", name, l.key, err)
 	}
 	return m.Data, nil
 }

@@ -129,7 +129,7 @@ func testLedger(t *testing.T, be Backend) {
 	commit(t, n, batch("n", 0, 1))
 	names := []string{"a", "a-b", "a.b", "a0", "live.2026-11-20t00.00.00z", "z"}
 	for i, name := range slices.Backward(names) {
-		commit(t, s, &topics.Commit{ID: fmt.Sprint(i), Checkpoint: []byte("c"), Entry: &topics.Entry{Name: name, Data: []byte("of " + name)}})
+		commit(t, s, &topics.Commit{ID: fmt.Sprint(i), Checkpoint: []byte("c"), Entries: []topics.Entry{{Name: name, Data: []byte("of " + name)}}})
 	}
 	if got, err := s.Entries(t.Context()); err != nil || !slices.Equal(got, names) {
 		t.Errorf("entries: %q, %v, want %q", got, err, names)

@@ -14,7 +14,7 @@ import (
 func testTailTypes(t *testing.T, be Backend) {
 	b := be.Open(t)
 	s := begin(t, b, key, "a")
-	c := &topics.Commit{ID: "1", Checkpoint: []byte("1"), Entry: &topics.Entry{Name: "e", Data: []byte("{}")}}
+	c := &topics.Commit{ID: "1", Checkpoint: []byte("1"), Entries: []topics.Entry{{Name: "e", Data: []byte("{}")}}}
 	for i, eventType := range []string{"sms", "click", "user", "user_snapshot", "sms"} {
 		c.Messages = append(c.Messages, message(eventType, "k", i))
 	}
@@ -125,7 +125,15 @@ func operating(t *testing.T, servers ...topics.Broker) {
 	ended := make(chan error, 2)
 	for i, server := range servers {
 		go func() {
-			ended <- server.Serve(ctx, func(request []byte) []byte { return fmt.Appendf(nil, "%d heard %s", i, request) })
+			ended <- server.Serve(ctx, func(ctx context.Context, request []byte) []byte {
+				if string(request) == "work" && i == len(servers)-1 { // the last takes its time, the others answer at once
+					select {
+					case <-time.After(1500 * time.Millisecond):
+					case <-ctx.Done():
+					}
+				}
+				return fmt.Appendf(nil, "%d heard %s", i, request)
+			})
 		}()
 	}
 	var answers [][]byte
@@ -144,6 +152,14 @@ func operating(t *testing.T, servers ...topics.Broker) {
 	want := []string{"0 heard hello", "1 heard hello"}[:len(servers)]
 	if !slices.Equal(got, want) {
 		t.Errorf("answers %q, want %q", got, want)
+	}
+	if answers, err := b.Ask(t.Context(), []byte("work")); err != nil || len(answers) != len(servers) {
+		t.Errorf("who works is not waited for: %q, %v", answers, err)
+	}
+	short, stop := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer stop()
+	if _, err := b.Ask(short, []byte("work")); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("asking does not end with its context: %v", err)
 	}
 	cancel()
 	for range servers {

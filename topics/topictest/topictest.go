@@ -129,7 +129,7 @@ func message(eventType, k string, n int) topics.Message {
 
 // batch is a commit of n messages, numbered from first, with a ledger entry.
 func batch(id string, first, n int) *topics.Commit {
-	c := &topics.Commit{ID: id, Checkpoint: []byte(id), Entry: &topics.Entry{Name: "entry." + id, Data: []byte("ledger of " + id)}}
+	c := &topics.Commit{ID: id, Checkpoint: []byte(id), Entries: []topics.Entry{{Name: "entry." + id, Data: []byte("ledger of " + id)}}}
 	for i := first; i < first+n; i++ {
 		c.Messages = append(c.Messages, message("sms", "k", i))
 	}

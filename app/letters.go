@@ -1,0 +1,348 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/millrace-io/millrace/config"
+	"github.com/millrace-io/millrace/connectors"
+	"github.com/millrace-io/millrace/events"
+	"github.com/millrace-io/millrace/pipeline"
+	"github.com/millrace-io/millrace/topics"
+)
+
+// Selection chooses dead letters.
+type Selection struct {
+	IDs       []string `json:"ids,omitempty"`
+	Connector string   `json:"connector,omitempty"` // the name that the letters bear
+	Stream    string   `json:"stream,omitempty"`    // its key, or its last part
+	Reason    string   `json:"reason,omitempty"`
+	// Resolved chooses those that were replayed or discarded; else those that
+	// were not.
+	Resolved bool `json:"resolved,omitempty"`
+}
+
+// Empty says that nothing narrows the choice.
+func (s *Selection) Empty() bool {
+	return len(s.IDs) == 0 && s.Connector == "" && s.Stream == "" && s.Reason == ""
+}
+
+func (s *Selection) has(l *pipeline.Letter) bool {
+	return (len(s.IDs) == 0 || slices.Contains(s.IDs, l.ID.String())) &&
+		(s.Connector == "" || s.Connector == l.Connector) &&
+		(s.Stream == "" || s.Stream == l.Stream.Stream || s.Stream == l.Stream.String()) &&
+		(s.Reason == "" || s.Reason == l.Dead.Reason)
+}
+
+// Letter is one dead letter, as dead-letters list --ids and show tell of it.
+type Letter struct {
+	ID        string    `json:"id"`
+	Connector string    `json:"connector"`
+	Stream    string    `json:"stream"`
+	Stage     string    `json:"stage"`
+	Reason    string    `json:"reason"`
+	Detail    string    `json:"detail,omitempty"`
+	Window    string    `json:"window"`
+	Recorded  time.Time `json:"recorded"`
+	Size      int       `json:"size"`
+	SHA256    string    `json:"sha256"`
+	// Incomplete: parts of it are gone. Resolved is what became of it.
+	Incomplete bool   `json:"incomplete,omitempty"`
+	Resolved   string `json:"resolved,omitempty"`
+
+	raw    []byte
+	key    events.StreamKey
+	stored time.Time
+}
+
+// Cause are open dead letters that have a cause in common.
+type Cause struct {
+	Connector string    `json:"connector"`
+	Stream    string    `json:"stream"`
+	Stage     string    `json:"stage"`
+	Reason    string    `json:"reason"`
+	Detail    string    `json:"detail,omitempty"`
+	Count     int       `json:"count"`
+	First     time.Time `json:"first"` // when they were first seen
+	Last      time.Time `json:"last"`
+	Example   string    `json:"example"` // one's id
+}
+
+// letterReader reads dead letters, and what became of them.
+type letterReader struct {
+	broker   topics.Broker
+	wanted   Selection
+	raw      bool // with their records
+	limit    int  // of messages that are read; 0: none
+	all      []Letter
+	known    map[string]bool
+	resolved map[events.StreamKey]map[events.ID]string
+}
+
+// read reads the topic; more says that it ended at the limit.
+func (r *letterReader) read(ctx context.Context) (more bool, err error) {
+	r.known, r.resolved = map[string]bool{}, map[events.StreamKey]map[events.ID]string{}
+	box := pipeline.Letterbox{Bytes: r.raw, Wanted: r.wanted.has}
+	n := 0
+	err = r.broker.Tail(ctx, topics.TailOptions{Types: []string{events.TypeDeadLetter}, Beginning: true, Stop: true}, func(m topics.Received) error {
+		if n++; r.limit > 0 && n > r.limit {
+			return errEnough
+		}
+		l, err := box.Add(&m)
+		if l == nil || err != nil {
+			return err
+		}
+		return r.add(ctx, l, false)
+	})
+	if errors.Is(err, errEnough) {
+		return true, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	for _, l := range box.Incomplete() {
+		if err := r.add(ctx, l, true); err != nil {
+			return false, err
+		}
+	}
+	return false, nil
+}
+
+// add takes a letter in, where it is as wanted.
+func (r *letterReader) add(ctx context.Context, l *pipeline.Letter, incomplete bool) error {
+	if r.resolved[l.Stream] == nil {
+		entries := r.broker.Ledger(l.Stream)
+		names, err := entries.Entries(ctx)
+		if err != nil {
+			return err
+		}
+		if r.resolved[l.Stream], err = pipeline.ReadResolutions(ctx, entries, names); err != nil {
+			return fmt.Errorf("%s: %w", l.Stream, err)
+		}
+	}
+	what, id := r.resolved[l.Stream][l.ID], l.ID.String()
+	if r.wanted.Resolved != (what != "") || r.known[id] {
+		return nil
+	}
+	r.known[id] = true
+	r.all = append(r.all, Letter{
+		ID: id, Connector: l.Connector, Stream: l.Stream.String(), Stage: l.Dead.Stage, Reason: l.Dead.Reason, Detail: l.Dead.Detail,
+		Window: when(l.Window.From) + "/" + when(l.Window.To), Recorded: l.Recorded, Size: l.Size, SHA256: l.SHA256,
+		Incomplete: incomplete, Resolved: what, raw: l.Raw, key: l.Stream, stored: l.Stored,
+	})
+	return nil
+}
+
+// letters reads the dead letters of a selection, with their records or without.
+func (o *operator) letters(ctx context.Context, s Selection, raw bool) ([]Letter, error) {
+	r := letterReader{broker: o.broker, wanted: s, raw: raw}
+	_, err := r.read(ctx)
+	return r.all, err
+}
+
+// DeadLetters lists the dead letters of a selection. With raw they bring their
+// records' bytes, for WriteLetter.
+func DeadLetters(ctx context.Context, file *config.File, s Selection, raw bool, log *slog.Logger) ([]Letter, error) {
+	o, err := openOperator(ctx, file, log)
+	if err != nil {
+		return nil, err
+	}
+	defer o.close()
+	return o.letters(ctx, s, raw)
+}
+
+// Causes groups dead letters by their cause, the most frequent first.
+func Causes(letters []Letter) []Cause {
+	groups := map[Cause]*Cause{}
+	for _, l := range letters {
+		c := Cause{Connector: l.Connector, Stream: l.Stream, Stage: l.Stage, Reason: l.Reason, Detail: l.Detail}
+		g := groups[c]
+		if g == nil {
+			g = new(Cause)
+			*g = c
+			g.First, g.Example = l.Recorded, l.ID
+			groups[c] = g
+		}
+		g.Count++
+		if l.Recorded.Before(g.First) {
+			g.First = l.Recorded
+		}
+		if l.Recorded.After(g.Last) {
+			g.Last = l.Recorded
+		}
+	}
+	all := make([]Cause, 0, len(groups))
+	for _, g := range groups {
+		all = append(all, *g)
+	}
+	slices.SortFunc(all, func(a, b Cause) int {
+		if a.Count != b.Count {
+			return b.Count - a.Count
+		}
+		return strings.Compare(a.Stream+a.Reason+a.Detail, b.Stream+b.Reason+b.Detail)
+	})
+	return all
+}
+
+// Resolution is what came of replaying or discarding the dead letters of one
+// stream, or would come of it.
+type Resolution struct {
+	Stream   string `json:"stream"`
+	Selected int    `json:"selected"`
+	DryRun   bool   `json:"dry_run,omitempty"`
+	pipeline.Resolved
+}
+
+// ResolveLetters replays or discards the open dead letters of a selection. It
+// returns what was done beside an error.
+func ResolveLetters(ctx context.Context, file *config.File, s Selection, discard, dryRun bool, log *slog.Logger) ([]Resolution, error) {
+	o, err := openOperator(ctx, file, log)
+	if err != nil {
+		return nil, err
+	}
+	defer o.close()
+	letters, err := o.letters(ctx, s, dryRun && !discard)
+	if err != nil {
+		return nil, err
+	}
+	if missing := missingIDs(s.IDs, letters); len(missing) > 0 {
+		return nil, &UsageError{fmt.Errorf("no open dead letter has the id %s: it was dealt with already (dead-letters list --resolved), or is gone", strings.Join(missing, ", "))}
+	}
+	byStream := map[events.StreamKey][]Letter{}
+	var keys []events.StreamKey
+	for _, l := range letters {
+		if byStream[l.key] == nil {
+			keys = append(keys, l.key)
+		}
+		byStream[l.key] = append(byStream[l.key], l)
+	}
+	var all []Resolution
+	var errs []error
+	for _, key := range keys {
+		r := Resolution{Stream: key.String(), Selected: len(byStream[key]), DryRun: dryRun}
+		stream := o.stream(key)
+		switch {
+		case stream == nil:
+			err = &UsageError{fmt.Errorf("no connector of the configuration reads %s: its %d dead letters are left as they are", key, r.Selected)}
+		case dryRun:
+			r.Resolved = attempt(stream, byStream[key], discard)
+			err = nil
+		default:
+			selection := s
+			selection.Stream = key.String()
+			var a *answer
+			if a, err = o.carryOut(ctx, stream, request{Ask: askLetter, Letters: &selection, Discard: discard}); a != nil && a.Resolved != nil {
+				r.Resolved = *a.Resolved
+				// Most of these were not open when they were selected.
+				still := 0
+				for _, n := range r.Dead {
+					still += n
+				}
+				r.Already = max(0, r.Selected-r.Replayed-r.Known-r.Dropped-r.Discarded-still)
+			}
+		}
+		errs = append(errs, err)
+		all = append(all, r)
+	}
+	return all, errors.Join(errs...)
+}
+
+func missingIDs(ids []string, letters []Letter) []string {
+	var missing []string
+	for _, id := range ids {
+		if !slices.ContainsFunc(letters, func(l Letter) bool { return l.ID == id }) {
+			missing = append(missing, id)
+		}
+	}
+	return missing
+}
+
+// stream returns the configured stream of a key; nil for none.
+func (o *operator) stream(key events.StreamKey) *connectors.Stream {
+	for _, c := range o.connectors {
+		for _, s := range c.Streams {
+			if s.Key == key {
+				return s
+			}
+		}
+	}
+	return nil
+}
+
+// attempt says what could be done with letters, as far as it can be known
+// without doing it: nothing is compared with the ledger, nor transformed.
+func attempt(s *connectors.Stream, letters []Letter, discard bool) (r pipeline.Resolved) {
+	r.Dead = map[string]int{}
+	for _, l := range letters {
+		switch record, ok := s.Prepare(l.raw, 0, connectors.Window{}); {
+		case discard:
+			r.Discarded++
+		case l.Incomplete:
+			r.Dead[partsGone]++
+		case record.Dead != nil:
+			r.Dead[record.Dead.Reason+": "+record.Dead.Detail]++
+		case !ok:
+			r.Dead["it has neither an id nor a time"]++
+		default:
+			r.Replayed++
+		}
+	}
+	return r
+}
+
+// partsGone is why a letter cannot be replayed of which not all is there.
+const partsGone = "parts of it are gone"
+
+// resolveLetters replays or discards the stream's letters of a selection, in
+// pieces: the stream goes on in between.
+func resolveLetters(ctx context.Context, broker topics.Broker, i *pipeline.Ingest, s *Selection, discard bool) (*pipeline.Resolved, error) {
+	done := &pipeline.Resolved{}
+	key := i.Status().Stream
+	var chunk []*pipeline.Letter
+	size, begun := 0, false
+	flush := func() error {
+		if len(chunk) == 0 {
+			return nil
+		}
+		r, err := i.Resolve(ctx, chunk, discard)
+		if r != nil {
+			done.Add(r)
+			begun = true
+		}
+		chunk, size = nil, 0
+		return err
+	}
+	box := pipeline.Letterbox{Bytes: !discard, Wanted: func(l *pipeline.Letter) bool { return l.Stream == key && s.has(l) }}
+	err := broker.Tail(ctx, topics.TailOptions{Types: []string{events.TypeDeadLetter}, Beginning: true, Stop: true}, func(m topics.Received) error {
+		l, err := box.Add(&m)
+		if l == nil || err != nil {
+			return err
+		}
+		if len(chunk) > 0 && (len(chunk) >= pipeline.MaxLetters || size+l.Size > pipeline.MaxLetterBytes) {
+			if err := flush(); err != nil {
+				return err
+			}
+		}
+		chunk, size = append(chunk, l), size+l.Size
+		return nil
+	})
+	if err == nil && discard {
+		chunk = append(chunk, box.Incomplete()...)
+	}
+	if err == nil {
+		err = flush()
+	}
+	if n := len(box.Incomplete()); n > 0 && !discard {
+		done.Add(&pipeline.Resolved{Dead: map[string]int{partsGone: n}})
+	}
+	var notHeld *pipeline.NotHeldError
+	if errors.As(err, &notHeld) && begun {
+		err = fmt.Errorf("the stream was given up in between: %s: ask again for the rest", notHeld.Error())
+	}
+	return done, err
+}

@@ -1,0 +1,132 @@
+package app
+
+import (
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"text/tabwriter"
+	"unicode/utf8"
+)
+
+// WriteCauses writes a table.
+func WriteCauses(w io.Writer, causes []Cause) error {
+	if len(causes) == 0 {
+		_, err := fmt.Fprintln(w, "There are no dead letters.")
+		return err
+	}
+	t := tabwriter.NewWriter(w, 2, 8, 2, ' ', 0)
+	fmt.Fprintln(t, "COUNT\tCONNECTOR\tSTREAM\tSTAGE\tREASON\tDETAIL\tFIRST\tLAST\tEXAMPLE")
+	for _, c := range causes {
+		fmt.Fprintf(t, "%d\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", c.Count, c.Connector, c.Stream, c.Stage, c.Reason, c.Detail, when(c.First), when(c.Last), c.Example)
+	}
+	return t.Flush()
+}
+
+// WriteLetters writes a table of single letters.
+func WriteLetters(w io.Writer, letters []Letter) error {
+	if len(letters) == 0 {
+		_, err := fmt.Fprintln(w, "There are no dead letters.")
+		return err
+	}
+	t := tabwriter.NewWriter(w, 2, 8, 2, ' ', 0)
+	fmt.Fprintln(t, "ID\tCONNECTOR\tSTREAM\tREASON\tRECORDED\tSIZE\tSTATE")
+	for _, l := range letters {
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%d\t%s\n", l.ID, l.Connector, l.Stream, l.Reason, when(l.Recorded), l.Size, l.state())
+	}
+	return t.Flush()
+}
+
+func (l *Letter) state() string {
+	switch {
+	case l.Resolved != "":
+		return l.Resolved
+	case l.Incomplete:
+		return "open, " + partsGone
+	}
+	return "open"
+}
+
+// WriteLetter writes a letter whole, its record as text where it is text.
+func WriteLetter(w io.Writer, l *Letter) error {
+	t := tabwriter.NewWriter(w, 2, 8, 2, ' ', 0)
+	for _, line := range [][2]string{
+		{"id", l.ID}, {"state", l.state()}, {"connector", l.Connector}, {"stream", l.Stream}, {"stage", l.Stage}, {"reason", l.Reason},
+		{"detail", l.Detail}, {"window", l.Window}, {"recorded", when(l.Recorded)}, {"size", fmt.Sprint(l.Size)}, {"sha256", l.SHA256},
+	} {
+		fmt.Fprintf(t, "%s\t%s\n", line[0], line[1])
+	}
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	if utf8.Valid(l.raw) {
+		_, err := fmt.Fprintf(w, "\n%s\n", multiline(string(l.raw)))
+		return err
+	}
+	_, err := fmt.Fprintf(w, "\n%s", hex.Dump(l.raw))
+	return err
+}
+
+// multiline makes a text safe for a terminal, and leaves its lines.
+func multiline(s string) string {
+	out := make([]byte, 0, len(s))
+	for _, r := range s {
+		if r == '\n' || r == '\t' || r >= ' ' && r != 0x7f && (r < 0x80 || r > 0x9f) {
+			out = utf8.AppendRune(out, r)
+		} else {
+			out = fmt.Appendf(out, "\\x%02x", r)
+		}
+	}
+	return string(out)
+}
+
+// Raw returns the record's bytes.
+func (l *Letter) Raw() []byte { return l.raw }
+
+// MarshalJSON adds the record to a letter that was read whole.
+func (l Letter) MarshalJSON() ([]byte, error) {
+	type plain Letter
+	out := struct {
+		plain
+		Record *string `json:"record,omitempty"`
+		Base64 string  `json:"record_base64,omitempty"`
+	}{plain: plain(l)}
+	if text := string(l.raw); l.raw != nil && utf8.Valid(l.raw) {
+		out.Record = &text
+	} else if l.raw != nil {
+		out.Base64 = base64.StdEncoding.EncodeToString(l.raw)
+	}
+	return json.Marshal(out)
+}
+
+// WriteResolutions tells what became of dead letters, for people.
+func WriteResolutions(w io.Writer, all []Resolution) error {
+	if len(all) == 0 {
+		fmt.Fprintln(w, "No open dead letter is selected.")
+	}
+	for _, r := range all {
+		fmt.Fprintf(w, "%s: %d selected", r.Stream, r.Selected)
+		if r.DryRun {
+			fmt.Fprint(w, "; nothing was changed, but would be")
+		}
+		fmt.Fprintln(w)
+		for _, line := range []struct {
+			n    int
+			what string
+		}{
+			{r.Replayed, "replayed: published as events"}, {r.Known, "their records were published already"},
+			{r.Dropped, "dropped by the transforms"}, {r.Discarded, "discarded"}, {r.Already, "dealt with before"},
+		} {
+			if line.n > 0 {
+				fmt.Fprintf(w, "  %d %s\n", line.n, line.what)
+			}
+		}
+		for _, why := range slices.Sorted(maps.Keys(r.Dead)) {
+			fmt.Fprintf(w, "  %d still dead: %s\n", r.Dead[why], why)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,310 @@
+package app
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/millrace-io/millrace/config"
+	"github.com/millrace-io/millrace/connectors"
+	"github.com/millrace-io/millrace/pipeline"
+	"github.com/millrace-io/millrace/topics"
+	"github.com/millrace-io/millrace/topics/nats"
+)
+
+// What operating commands ask of a running service.
+const (
+	askStatus = "status"
+	askMove   = "move"
+	askLetter = "letters"
+)
+
+// requestVersion grows with every change of a request that a service must know
+// of to carry it out: one that does not refuses it, instead of doing half of it.
+const requestVersion = 1
+
+// request asks the running services. All hear it; that which holds the stream
+// carries it out.
+type request struct {
+	Version int            `json:"version,omitempty"`
+	Ask     string         `json:"ask"`
+	Stream  string         `json:"stream,omitempty"` // its key
+	Move    *pipeline.Move `json:"move,omitempty"`
+	Letters *Selection     `json:"letters,omitempty"`
+	Discard bool           `json:"discard,omitempty"` // the letters, instead of replaying them
+}
+
+// answer is what a service says to it.
+type answer struct {
+	Owner   string         `json:"owner"`
+	Streams []StreamStatus `json:"streams,omitempty"`
+	// Absent: the stream is not in this service's configuration. NotHeld: it is,
+	// but the service does not hold it, and why.
+	Absent  bool   `json:"absent,omitempty"`
+	NotHeld string `json:"not_held,omitempty"`
+	// Error says why it was not carried out, or not to its end.
+	Error string         `json:"error,omitempty"`
+	Code  int            `json:"code,omitempty"` // the exit code that goes with Error
+	Plan  *pipeline.Plan `json:"plan,omitempty"`
+	// Resolved is what became of dead letters, also beside an Error.
+	Resolved *pipeline.Resolved `json:"resolved,omitempty"`
+}
+
+// unknownRequest is what a service answers to what it does not know, in all versions.
+const unknownRequest = "this millrace does not know the request"
+
+// answeredError is an error that a service has answered.
+type answeredError struct {
+	text string
+	code int
+}
+
+func (e *answeredError) Error() string { return e.text }
+
+// answer answers operating commands.
+func (a *App) answer(ctx context.Context, data []byte) []byte {
+	var r request
+	out := answer{Owner: a.owner}
+	switch err := json.Unmarshal(data, &r); {
+	case err != nil || r.Version > requestVersion || r.Ask != askStatus && r.Ask != askMove && r.Ask != askLetter:
+		out.Error, out.Code = unknownRequest, ExitOurs
+	case r.Ask == askStatus:
+		for _, i := range a.ingests {
+			out.Streams = append(out.Streams, running(i.Status(), a.opts.Now()))
+		}
+	default:
+		n := slices.IndexFunc(a.ingests, func(i *pipeline.Ingest) bool { return i.Status().Stream.String() == r.Stream })
+		if n < 0 {
+			out.Absent = true
+			break
+		}
+		out.carryOut(ctx, a.broker, a.ingests[n], &r)
+	}
+	reply, _ := json.Marshal(out)
+	return reply
+}
+
+// carryOut does what is asked of a stream: in the service that holds it, or in
+// the command's own process where no service does.
+func (a *answer) carryOut(ctx context.Context, broker topics.Broker, i *pipeline.Ingest, r *request) {
+	var err error
+	switch {
+	case r.Ask == askMove && r.Move != nil:
+		a.Plan, err = i.Move(ctx, *r.Move)
+	case r.Ask == askLetter && r.Letters != nil:
+		a.Resolved, err = resolveLetters(ctx, broker, i, r.Letters, r.Discard)
+	default:
+		a.Error, a.Code = unknownRequest, ExitOurs
+		return
+	}
+	var notHeld *pipeline.NotHeldError
+	switch {
+	case errors.As(err, &notHeld):
+		a.NotHeld = err.Error()
+	case err != nil:
+		a.Error, a.Code = err.Error(), ExitCode(err)
+	}
+}
+
+// Unset stands for the variables of the configuration that are not set in the
+// environment of a command which needs the broker only.
+const Unset = "unset in this environment"
+
+// operator is what an operating command works with: the broker and the streams
+// of the configuration.
+type operator struct {
+	file       *config.File
+	log        *slog.Logger
+	broker     *nats.Broker
+	connectors []*connectors.Connector
+	transport  *http.Transport
+}
+
+func openOperator(ctx context.Context, file *config.File, log *slog.Logger) (*operator, error) {
+	o := &operator{file: file, log: log, transport: connectors.NewTransport()}
+	var err error
+	if o.connectors, err = build(file, connectors.Env{Budgets: connectors.NewBudgets(), Transport: o.transport, Now: time.Now}); err != nil {
+		return nil, err
+	}
+	for _, c := range o.connectors {
+		if strings.Contains(c.Account, Unset) {
+			return nil, &UsageError{fmt.Errorf("the account of the connector %s stands in a variable that is not set here: set it as for the service", c.Name)}
+		}
+	}
+	if o.broker, err = openBroker(ctx, file, log, true); err != nil {
+		return nil, err
+	}
+	return o, nil
+}
+
+func (o *operator) close() {
+	o.transport.CloseIdleConnections()
+	o.broker.Close()
+}
+
+// find returns the streams that CONNECTOR[/STREAM] names; all for "".
+func (o *operator) find(name string) ([]*connectors.Stream, error) {
+	wanted, stream, one := strings.Cut(name, "/")
+	var names []string
+	for _, c := range o.connectors {
+		names = append(names, c.Name)
+		if name != "" && c.Name != wanted {
+			continue
+		}
+		if name != "" && !one {
+			return c.Streams, nil
+		}
+		if n := slices.IndexFunc(c.Streams, func(s *connectors.Stream) bool { return s.Key.Stream == stream }); one && n >= 0 {
+			return c.Streams[n : n+1], nil
+		}
+		if one {
+			return nil, &UsageError{fmt.Errorf("the connector %s reads no stream %q; it reads %s", wanted, stream, streamNames(c))}
+		}
+	}
+	if name != "" {
+		return nil, &UsageError{fmt.Errorf("the configuration has no connector %q; it has %s", wanted, strings.Join(names, ", "))}
+	}
+	var all []*connectors.Stream
+	for _, c := range o.connectors {
+		all = append(all, c.Streams...)
+	}
+	return all, nil
+}
+
+// foreign says whether the broker is a server that is not ours.
+func (o *operator) foreign() bool { return o.file.Broker.NATS.URL != "" }
+
+// holdWait is how long a command waits for a stream that nobody answers for: the
+// lease of a process that has died ends within it.
+const holdWait = 15 * time.Second
+
+// carryOut lets whoever holds the stream do what is asked: a running service,
+// else this process.
+func (o *operator) carryOut(ctx context.Context, s *connectors.Stream, r request) (*answer, error) {
+	r.Version, r.Stream = requestVersion, s.Key.String()
+	if !o.broker.Offline() {
+		a, err := o.askOften(ctx, s, &r)
+		if a != nil || err != nil {
+			return a, err
+		}
+	}
+	i := pipeline.New(s, pipeline.Options{
+		Broker: o.broker, Owner: newOwner(), Horizon: o.file.DedupHorizon, Raw: o.file.Topics.Raw, Retention: o.file.Topics.Retention,
+		Once: true, Metrics: pipeline.NewMetrics(nil), Log: o.log,
+	})
+	waiting, cancel := context.WithTimeout(ctx, holdWait)
+	defer cancel()
+	holder := ""
+	release, err := i.Hold(waiting, func(other string) { holder = other })
+	if err != nil && ctx.Err() == nil && holder != "" {
+		return nil, &answeredError{fmt.Sprintf("%s is held by %s, which does not answer: try again when it does, or has ended", s.Key, holder), ExitRemote}
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	var a answer
+	a.carryOut(ctx, o.broker, i, &r)
+	return &a, a.err(s)
+}
+
+// handoverWait is how long a stream may be between two tenures.
+const handoverWait = 5 * time.Second
+
+// askOften asks the running services, again while the stream changes hands, or
+// begins again from its checkpoint.
+func (o *operator) askOften(ctx context.Context, s *connectors.Stream, r *request) (*answer, error) {
+	for until := time.Now().Add(handoverWait); ; {
+		a, err := o.ask(ctx, s, r)
+		var notHeld *notHeldError
+		if !errors.As(err, &notHeld) || time.Now().After(until) {
+			return a, err
+		}
+		select {
+		case <-time.After(200 * time.Millisecond):
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+// notHeldError says that services have the stream, and none of them holds it.
+type notHeldError struct{ *answeredError }
+
+func (e *notHeldError) Unwrap() error { return e.answeredError }
+
+// ask asks the running services; nil when none has to do with the stream.
+func (o *operator) ask(ctx context.Context, s *connectors.Stream, r *request) (*answer, error) {
+	question, err := json.Marshal(r)
+	if err != nil {
+		return nil, err
+	}
+	replies, err := o.broker.Ask(ctx, question)
+	if err != nil {
+		return nil, err
+	}
+	var waiting *answer
+	for _, reply := range replies {
+		a := new(answer)
+		if err := json.Unmarshal(reply, a); err != nil {
+			return nil, fmt.Errorf("a service answered what this version cannot read: %w", err)
+		}
+		switch {
+		case a.NotHeld != "":
+			waiting = a
+		case !a.Absent:
+			return a, a.err(s)
+		}
+	}
+	code := ExitOurs
+	if o.foreign() {
+		code = ExitRemote
+	}
+	switch {
+	case waiting != nil:
+		return nil, &notHeldError{&answeredError{fmt.Sprintf("no running millrace holds %s at the moment (%s: %s): nothing was changed; try again when status shows it reading", s.Key, waiting.Owner, waiting.NotHeld), code}}
+	case o.foreign():
+		return nil, nil
+	case len(replies) > 0:
+		return nil, &answeredError{fmt.Sprintf("the running millrace does not read %s: give it this configuration, or stop it", s.Key), ExitUsage}
+	}
+	return nil, &answeredError{"the running millrace does not answer: try again when it has started, or stop it", code}
+}
+
+// err is the error that a service has answered.
+func (a *answer) err(s *connectors.Stream) error {
+	switch {
+	case a.Error == unknownRequest:
+		return &answeredError{fmt.Sprintf("the millrace that runs (%s) is of another version and does not know this request: run the same version", a.Owner), ExitOurs}
+	case a.NotHeld != "":
+		return &answeredError{fmt.Sprintf("%s: %s", s.Key, a.NotHeld), ExitOurs}
+	case a.Error != "":
+		return &answeredError{fmt.Sprintf("%s: %s", s.Key, a.Error), a.Code}
+	}
+	return nil
+}
+
+// StreamNames lists the connectors of a configuration, and their streams, as
+// CONNECTOR and CONNECTOR/STREAM; nothing where they cannot be made.
+func StreamNames(file *config.File) []string {
+	transport := connectors.NewTransport()
+	defer transport.CloseIdleConnections()
+	made, err := build(file, connectors.Env{Budgets: connectors.NewBudgets(), Transport: transport, Now: time.Now})
+	if err != nil {
+		return nil
+	}
+	var names []string
+	for _, c := range made {
+		names = append(names, c.Name)
+		for _, s := range c.Streams {
+			names = append(names, c.Name+"/"+s.Key.Stream)
+		}
+	}
+	return names
+}

@@ -1,0 +1,315 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/millrace-io/millrace/connectors"
+	"github.com/millrace-io/millrace/events"
+	"github.com/millrace-io/millrace/ledger"
+	"github.com/millrace-io/millrace/topics"
+)
+
+// Resolved is what became of dead letters.
+type Resolved struct {
+	Replayed  int `json:"replayed"`
+	Known     int `json:"known"`     // their records were events already
+	Dropped   int `json:"dropped"`   // by transforms
+	Discarded int `json:"discarded"` //
+	Already   int `json:"already"`   // they were dealt with before
+	// Dead counts those that are still dead, by why.
+	Dead map[string]int `json:"dead,omitempty"`
+}
+
+// Add adds other to r.
+func (r *Resolved) Add(other *Resolved) {
+	r.Replayed += other.Replayed
+	r.Known += other.Known
+	r.Dropped += other.Dropped
+	r.Discarded += other.Discarded
+	r.Already += other.Already
+	for why, n := range other.Dead {
+		r.dead(why, n)
+	}
+}
+
+func (r *Resolved) dead(why string, n int) {
+	if r.Dead == nil {
+		r.Dead = map[string]int{}
+	}
+	r.Dead[why] += n
+}
+
+func (r *Resolved) count(resolution *ledger.Resolution) {
+	for _, what := range resolution.Letters {
+		switch what {
+		case ledger.Replayed:
+			r.Replayed++
+		case ledger.Known:
+			r.Known++
+		case ledger.Dropped:
+			r.Dropped++
+		default:
+			r.Discarded++
+		}
+	}
+}
+
+// MaxLetters and MaxLetterBytes are how much one Resolve should be given: the
+// stream waits meanwhile.
+const (
+	MaxLetters     = 500
+	MaxLetterBytes = 8 << 20
+)
+
+// Resolve discards dead letters of the stream, or sends them through the flow
+// once more. What it has done is committed with the events that came of it, so
+// that each letter is dealt with once, whoever asks how often.
+func (i *Ingest) Resolve(ctx context.Context, letters []*Letter, discard bool) (out *Resolved, err error) {
+	err = i.operate(ctx, func(ctx context.Context, t *tenure) error {
+		out, err = t.resolve(ctx, letters, discard)
+		return err
+	})
+	return out, err
+}
+
+func (t *tenure) resolve(ctx context.Context, letters []*Letter, discard bool) (*Resolved, error) {
+	if err := t.loadResolutions(ctx); err != nil {
+		return nil, err
+	}
+	out := &Resolved{}
+	var todo []*Letter
+	given := map[events.ID]bool{}
+	for _, l := range letters {
+		if t.resolved[l.ID] != "" || given[l.ID] {
+			out.Already++
+			continue
+		}
+		given[l.ID] = true
+		todo = append(todo, l)
+	}
+	for size := t.opts.Broker.Limits().Messages - 3; len(todo) > 0; { // two entries and the checkpoint
+		part := todo[:min(len(todo), max(size, 1))]
+		done, err := t.resolvePart(ctx, part, discard)
+		var tooLarge *topics.TooLargeError
+		if errors.As(err, &tooLarge) && len(part) > 1 {
+			size = len(part) / 2
+			continue
+		}
+		if err != nil {
+			return out, fmt.Errorf("dead letters of %s: %w", t.stream.Key, err)
+		}
+		out.Add(done)
+		todo = todo[len(part):]
+	}
+	return out, nil
+}
+
+// loadResolutions reads what became of the stream's dead letters.
+func (t *tenure) loadResolutions(ctx context.Context) error {
+	if t.resolved != nil {
+		return nil
+	}
+	resolved, err := ReadResolutions(ctx, t.held, t.resolutions)
+	if err != nil {
+		return fmt.Errorf("%s: %w", t.stream.Key, err)
+	}
+	t.resolved = resolved
+	return nil
+}
+
+// ReadResolutions reads from a stream's ledger what became of its dead letters;
+// names may be those of all its entries.
+func ReadResolutions(ctx context.Context, l topics.Ledger, names []string) (map[events.ID]string, error) {
+	resolved := map[events.ID]string{}
+	for _, name := range names {
+		if !ledger.IsResolution(name) {
+			continue
+		}
+		data, err := l.Entry(ctx, name)
+		if errors.Is(err, topics.ErrNoEntry) {
+			continue // its letters are gone, and so is it
+		}
+		if err != nil {
+			return nil, err
+		}
+		resolution, err := ledger.DecodeResolution(data)
+		if err != nil {
+			return nil, fmt.Errorf("entry %s: %w", name, err)
+		}
+		for text, what := range resolution.Letters {
+			if id, ok := events.ParseID(text); ok {
+				resolved[id] = what
+			}
+		}
+	}
+	return resolved, nil
+}
+
+// revived is a dead letter that can be dealt with.
+type revived struct {
+	letter *Letter
+	record connectors.Prepared
+	out    []events.Event // what the transforms made of it
+	known  bool           // the record is an event already
+}
+
+// resolvePart deals with letters in one commit.
+func (t *tenure) resolvePart(ctx context.Context, letters []*Letter, discard bool) (*Resolved, error) {
+	done := &Resolved{}
+	resolution := &ledger.Resolution{At: t.opts.Now().UTC()}
+	draft := t.book.Draft()
+	reach := []ledger.Range{letters[0].Window}
+	var out []events.Event
+	for _, l := range letters {
+		if discard {
+			resolution.Add(l.ID, ledger.Discarded)
+			continue
+		}
+		around := t.reach(&connectors.Batch{Window: connectors.Window(l.Window)})
+		r, why, err := t.revive(ctx, l, &around)
+		switch {
+		case err != nil:
+			return nil, err
+		case why != "":
+			done.dead(why, 1)
+			continue
+		}
+		reach = append(reach, around...)
+		switch {
+		case r.known || !t.isNew(draft, r):
+			resolution.Add(l.ID, ledger.Known)
+		case len(r.out) == 0:
+			resolution.Add(l.ID, ledger.Dropped)
+		default:
+			resolution.Add(l.ID, ledger.Replayed)
+			out = append(out, r.out...)
+		}
+	}
+	if len(resolution.Letters) == 0 {
+		return done, nil
+	}
+	done.count(resolution)
+	messages, _ := t.encoder.encode(out, t.opts.Raw, t.opts.Broker.Limits(), nil)
+	if err := t.commitLetters(ctx, draft, hull(reach), resolution, messages); err != nil {
+		return nil, err
+	}
+	return done, nil
+}
+
+// commitLetters commits what became of letters with the events that came of them.
+func (t *tenure) commitLetters(ctx context.Context, draft *ledger.Draft, window ledger.Range, resolution *ledger.Resolution, messages []topics.Message) error {
+	counts := ledger.Counts{Events: int64(len(messages)), Resolved: int64(len(resolution.Letters))}
+	seen := t.uncounted
+	seen.Add(counts)
+	next := t.next(seen, t.ahead)
+	commit := &topics.Commit{ID: next.Commit, Messages: messages}
+	if !draft.Empty() {
+		entry := draft.Entry()
+		entry.Window, entry.Commit, entry.Lane, entry.Counts = window, next.Commits, "dead_letters", counts
+		stored, err := entry.Encode()
+		if err != nil {
+			return err
+		}
+		commit.Entries = append(commit.Entries, topics.Entry{Name: entry.Name(), Data: stored})
+	}
+	resolution.Commit = next.Commits
+	stored, err := resolution.Encode()
+	if err != nil {
+		return err
+	}
+	commit.Entries = append(commit.Entries, topics.Entry{Name: resolution.Name(), Data: stored})
+	if commit.Checkpoint, err = next.Encode(); err != nil {
+		return err
+	}
+	if err := t.write(ctx, next, func(ctx context.Context) error { return t.held.Commit(ctx, commit) }); err != nil {
+		return err
+	}
+	draft.Mark()
+	t.resolutions = append(t.resolutions, resolution.Name())
+	for text, what := range resolution.Letters {
+		id, _ := events.ParseID(text)
+		t.resolved[id] = what
+	}
+	t.metrics.count(counts, nil)
+	return nil
+}
+
+// isNew says whether the record of a letter is still to be published. One whose
+// event has an id of its own was never published: the letter stands for it.
+func (t *tenure) isNew(draft *ledger.Draft, r *revived) bool {
+	switch {
+	case r.letter.Event != (events.ID{}):
+		return true
+	case t.stream.Versioned:
+		_, isNew := draft.Version(r.record.Identity, r.record.Content, r.letter.Recorded, r.letter.Recorded)
+		return isNew
+	}
+	return draft.Record(r.record.Identity.Event())
+}
+
+// revive makes events of a dead letter's record, or says why it is still dead.
+// It adds to reach where the record may have been seen before.
+func (t *tenure) revive(ctx context.Context, l *Letter, reach *[]ledger.Range) (r *revived, why string, err error) {
+	record, ok := t.stream.Prepare(l.Raw, l.Number, connectors.Window(l.Window))
+	switch {
+	case record.Dead != nil:
+		return nil, record.Dead.Reason + ": " + record.Dead.Detail, nil
+	case !ok:
+		return nil, "it has neither an id nor a time, and its window is longer than a quarter of an hour: nothing tells it from others like it", nil
+	}
+	batch := &connectors.Batch{Window: connectors.Window(l.Window), Records: []connectors.Prepared{record}}
+	*reach = t.reach(batch)
+	if err := t.load(ctx, *reach...); err != nil {
+		return nil, "", err
+	}
+	r = &revived{letter: l, record: record}
+	id := l.Event
+	if id == (events.ID{}) {
+		id = record.Identity.Event()
+		trial := t.book.Draft()
+		if t.stream.Versioned {
+			others := trial.Versions(record.Identity)
+			var isNew bool
+			id, isNew = trial.Version(record.Identity, record.Content, l.Recorded, l.Recorded)
+			if r.known = !isNew; isNew && others > 0 {
+				return nil, "another version of the record is published, which may be newer", nil
+			}
+		} else {
+			r.known = !trial.Record(id)
+		}
+		if r.known {
+			return r, "", nil
+		}
+	}
+	e := t.eventOf(l, &record, id)
+	if r.out, err = t.opts.Transforms.Apply(ctx, []events.Event{e}); err != nil {
+		return nil, "transforming: " + err.Error(), nil
+	}
+	limit := t.opts.Broker.Limits().Bytes
+	for n := range r.out {
+		if _, dead := t.encoder.encode(r.out[n:n+1], t.opts.Raw, topics.Limits{Bytes: limit}, &connectors.Batch{}); dead > 0 {
+			return nil, fmt.Sprintf("its event is larger than the %d bytes that the broker takes", limit), nil
+		}
+	}
+	return r, "", nil
+}
+
+func (t *tenure) eventOf(l *Letter, record *connectors.Prepared, id events.ID) events.Event {
+	e := events.Event{
+		ID: id, Source: t.stream.Key, Connector: t.stream.Connector,
+		Type: record.Type, Key: record.Key, RecordID: record.ID,
+		Time: record.Time, Recorded: l.Recorded,
+		Members: record.Members, Raw: record.Raw,
+	}
+	if e.RecordID == "" {
+		if e.RecordID = l.RecordID; l.Event == (events.ID{}) {
+			e.RecordID = record.Identity.String()
+		}
+	}
+	if e.Key == "" {
+		e.Key = e.RecordID
+	}
+	return e
+}

@@ -1,0 +1,128 @@
+package pipeline
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/millrace-io/millrace/connectors"
+	"github.com/millrace-io/millrace/ledger"
+)
+
+// floor is how far back a stream may be read again. A larger overlap or sweep
+// than before must not reach what is forgotten, unless a replay does, or a move
+// that has found that nothing was ever read there.
+func floor(c *ledger.Checkpoint) time.Time {
+	var at time.Time
+	if !c.Forgotten.IsZero() {
+		at = c.Forgotten.Add(slack)
+		if c.Live.At.Before(at) {
+			at = c.Live.At
+		}
+	}
+	if c.Replay != nil {
+		at = c.Replay.From
+	}
+	return at
+}
+
+// cutoff is how far ids may be forgotten: by the committed cursor, never by the
+// clock (invariant 12).
+func (t *tenure) cutoff(c *ledger.Checkpoint) time.Time {
+	at := c.Live.At
+	if !c.Sweep.Until.IsZero() && c.Sweep.At.Before(at) {
+		at = c.Sweep.At
+	}
+	return at.Add(-t.opts.Horizon)
+}
+
+// load brings in the ids of the entries that may name records of these ranges.
+func (t *tenure) load(ctx context.Context, ranges ...ledger.Range) error {
+	for _, r := range ranges {
+		for _, name := range t.book.Needed(r) {
+			data, err := t.held.Entry(ctx, name)
+			if err != nil {
+				return fmt.Errorf("reading the ledger of %s: %w", t.stream.Key, err)
+			}
+			entry, err := ledger.DecodeEntry(data)
+			if err != nil {
+				return fmt.Errorf("%s: entry %s: %w", t.stream.Key, name, err)
+			}
+			t.book.Load(name, entry)
+		}
+	}
+	return nil
+}
+
+const tidyEvery = 10 * time.Second
+
+// tidy gives back the memory of windows behind, and forgets what the horizon has
+// passed. The checkpoint that says so is committed first.
+func (t *tenure) tidy(ctx context.Context) {
+	now := time.Now()
+	if now.Sub(t.tidied) < tidyEvery {
+		return
+	}
+	t.tidied = now
+	c := t.checkpoint
+	reading := []ledger.Range{{From: c.Live.At.Add(-t.stream.Options.Overlap), To: now.Add(maxAhead)}}
+	if !c.Sweep.Until.IsZero() {
+		reading = append(reading, ledger.Range{From: c.Sweep.At, To: c.Sweep.Until})
+	}
+	t.book.Unload(reading...)
+	// Behind what is forgotten a replay, or a read of what never was, remembers
+	// what it publishes until its cursor is past that too.
+	before := c.Forgotten
+	if cutoff := t.cutoff(c); cutoff.Before(before) {
+		before = cutoff
+	}
+	names := append(t.book.Before(before), t.expired(t.opts.Now())...)
+	if len(names) == 0 {
+		return
+	}
+	if err := t.held.Forget(ctx, names); err != nil {
+		t.log.Warn("ids that are not needed any more could not be deleted; trying again later", "cause", err)
+		return
+	}
+	t.book.Forget(names)
+	t.resolutions = slices.DeleteFunc(t.resolutions, func(name string) bool { return slices.Contains(names, name) })
+}
+
+// expired returns the resolutions whose dead letters are gone: these were
+// published before they were resolved.
+func (t *tenure) expired(now time.Time) []string {
+	var names []string
+	for _, name := range t.resolutions {
+		if at, ok := ledger.ResolvedAt(name); ok && t.opts.Retention > 0 && now.Sub(at) > t.opts.Retention+time.Hour {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// maxAhead is how far in the future a window may end by any clock.
+const maxAhead = 365 * 24 * time.Hour
+
+func progressOf(c *ledger.Checkpoint) connectors.Progress {
+	return connectors.Progress{
+		Since: c.Since,
+		Live:  positionOf(c.Live),
+		Sweep: connectors.SweepPosition{Due: c.Sweep.Due, Until: c.Sweep.Until, Position: positionOf(c.Sweep.Lane)},
+		Cells: c.Cells,
+	}
+}
+
+func positionOf(l ledger.Lane) connectors.Position {
+	return connectors.Position{At: l.At, Window: connectors.Window(l.Window), Cursor: l.Cursor}
+}
+
+func setProgress(c *ledger.Checkpoint, p connectors.Progress) {
+	c.Since, c.Cells = p.Since, p.Cells
+	c.Live = laneOf(p.Live)
+	c.Sweep = ledger.Sweep{Due: p.Sweep.Due, Until: p.Sweep.Until, Lane: laneOf(p.Sweep.Position)}
+}
+
+func laneOf(p connectors.Position) ledger.Lane {
+	return ledger.Lane{At: p.At, Window: ledger.Range(p.Window), Cursor: p.Cursor}
+}
