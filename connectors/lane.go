@@ -89,7 +89,7 @@ func (l *lane) read(ctx context.Context, from time.Time, unfinished Position, en
 		}
 	}()
 	start := func(w Window, cursor json.RawMessage, open bool) {
-		r := &windowRead{lane: l, window: w, cursor: cursor, open: open, out: make(chan *Batch, batchesAhead)}
+		r := &windowRead{lane: l, window: w, cursor: cursor, open: open, out: make(chan *Batch, 64)}
 		// More cells than one may hold nothing that needs a cell: that takes one
 		// request to find out.
 		r.cells = l.sub.current().Cells && w.To.Sub(w.From.Truncate(events.Quarter)) <= events.Quarter
