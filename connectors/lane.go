@@ -17,9 +17,11 @@ const (
 	maxWindow   = 30 * 24 * time.Hour
 	// quietWindow is as long as windows grow on emptiness alone, which tells
 	// nothing of what follows it.
-	quietWindow  = 12 * time.Hour
-	readAheadBy  = 16 << 20 // bytes read and not yet committed
-	batchesAhead = 4        // of one window, read and not yet taken
+	quietWindow = 12 * time.Hour
+	readAheadBy = 16 << 20 // bytes read and not yet committed
+	// pageAheadBy is how much of one page is read ahead, in bytes: that its next
+	// batch waits costs no request.
+	pageAheadBy = 2 << 20
 	// leastWindow is as short as windows are made for a busy stream: each is
 	// asked for with two seconds more, which for shorter ones would be most of it.
 	leastWindow = 20 * time.Second
