@@ -40,8 +40,8 @@ type lane struct {
 	sub    *Subscriber
 	slots  []chan struct{} // requests under way, its own and the stream's
 	buffer *readAhead
-	size   time.Duration           // of the next window
-	slow   time.Duration           // a length that the API was slow for; 0: none
+	size   time.Duration // of the next window
+	slow   slowness
 	warm   bool                    // a window was read: its size and the API's clock are known
 	nacks  int                     // in a row
 	cancel context.CancelCauseFunc // ends the read
@@ -178,8 +178,7 @@ func (l *lane) learn(r *windowRead) {
 	switch aimed := time.Duration(float64(length) / full); {
 	case r.shortest > 0:
 		l.size, least = min(l.size, r.shortest), time.Second
-	case r.slowest > slowAnswer:
-		l.slow = length
+	case l.slow.shrinks(length, r.slowest):
 		l.size, least = min(l.size, length/2), time.Second
 	case r.cells:
 		l.size = events.Quarter
@@ -191,11 +190,42 @@ func (l *lane) learn(r *windowRead) {
 			l.size = min(l.size, max(length, quietWindow))
 		}
 	}
-	if l.slow > 0 { // what was too long once is tried again, but not soon
-		l.slow += l.slow / 64
-		l.size = min(l.size, l.slow/2)
+	if most := l.slow.most(); most > 0 {
+		l.size = min(l.size, most)
 	}
 	l.size = min(max(l.size.Truncate(time.Second), least), maxWindow)
+}
+
+// slowness remembers for how long a window the API was slow.
+type slowness struct {
+	length time.Duration // 0: none
+	took   time.Duration
+	anyway bool // it is slow for shorter ones too
+}
+
+// shrinks says whether a shorter window is to be tried, after an answer for one
+// of a length took so long. Where half of it takes as long, it is not the length.
+func (s *slowness) shrinks(length, took time.Duration) bool {
+	switch {
+	case took <= slowAnswer:
+		s.anyway = false
+		return false
+	case s.anyway:
+		return false
+	case s.length > 0 && length <= s.length*3/4 && took > s.took*3/4:
+		*s = slowness{anyway: true}
+		return false
+	}
+	s.length, s.took = length, took
+	return true
+}
+
+// most is how long a window may be; 0: as long as it likes. What was too long
+// once is tried again, but not soon.
+func (s *slowness) most() time.Duration {
+	s.length += s.length / 64
+	s.took += s.took / 64
+	return s.length / 2
 }
 
 func earlier(a, b time.Time) time.Time {

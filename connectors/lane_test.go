@@ -24,7 +24,8 @@ func TestWindowsAreSizedByWhatComesBack(t *testing.T) {
 	}{
 		"a thousand small ones": {12 * time.Hour, time.Second, 10, nil, [2]time.Duration{10 * time.Minute, 15 * time.Minute}},
 		"few large ones":        {6 * time.Hour, time.Minute, 1 << 20, nil, [2]time.Duration{2 * time.Minute, 6 * time.Minute}},
-		"slow for long windows": {3 * 24 * time.Hour, time.Hour, 10, func(d time.Duration) time.Duration { return d / 200 }, [2]time.Duration{10 * time.Minute, 35 * time.Minute}},
+		"slow for long windows": {14 * 24 * time.Hour, time.Hour, 10, func(d time.Duration) time.Duration { return d / 200 }, [2]time.Duration{10 * time.Minute, 35 * time.Minute}},
+		"slow for all windows":  {3 * 24 * time.Hour, time.Hour, 10, func(time.Duration) time.Duration { return 15 * time.Second }, [2]time.Duration{time.Hour, maxWindow}},
 		"nothing there":         {20 * 24 * time.Hour, 5000 * time.Hour, 10, nil, [2]time.Duration{quietWindow, quietWindow}},
 	} {
 		synctest.Test(t, func(t *testing.T) {
@@ -45,7 +46,7 @@ func TestWindowsAreSizedByWhatComesBack(t *testing.T) {
 			}
 			asked := api.asked()
 			slices.SortFunc(asked, func(a, b fakeRequest) int { return a.From.Compare(b.From) })
-			last := asked[len(asked)-8 : len(asked)-2] // the very last end with the present
+			last := asked[max(0, len(asked)-8) : len(asked)-2] // the very last end with the present
 			for _, r := range last {
 				if length := r.To.Sub(r.From) - 2*time.Second; length < c.want[0] || length > c.want[1] {
 					t.Errorf("%s: a window of %s, want %s to %s", name, length, c.want[0], c.want[1])
