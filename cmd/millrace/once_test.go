@@ -40,7 +40,11 @@ func TestOnceIsExactlyOnce(t *testing.T) {
 	account := w.Account()
 	compareAll(t, first, account)
 	secretsOf(account).absent(t, "the log", []byte(logged))
-	validate(t, first)
+	var some []event
+	for i := 0; i < len(first); i += 1 + len(first)/4000 {
+		some = append(some, first[i])
+	}
+	validate(t, some)
 	t.Logf("%d records in %s", records(account), took)
 
 	must(t, "run", "--once", "-c", path)
