@@ -19,7 +19,7 @@ var everyFault = []simulator.Fault{
 }
 
 // Invariants 1, 9 and 10, with each fault alone and with all of them.
-func TestFaults(t *testing.T) {
+func TestOnceWithEveryFault(t *testing.T) {
 	for i, fault := range everyFault {
 		t.Run(string(fault), func(t *testing.T) {
 			t.Parallel()

@@ -71,26 +71,3 @@ func TestOnceIsExactlyOnce(t *testing.T) {
 		t.Error("another broker got other event ids")
 	}
 }
-
-func TestOnceWithEveryFault(t *testing.T) {
-	faults, err := simulator.ParseFaults("429=0.05,500=0.05,reset=0.05,truncate=0.05,slow=0.05")
-	if err != nil {
-		t.Fatal(err)
-	}
-	w := startWorld(t, simulator.Options{Seed: 2, Backlog: *backlog, Span: *span, Corpus: *corpus, Faults: faults})
-	dir := filepath.Join(t.TempDir(), "data")
-	path := w.configure(t, settings{broker: embeddedIn(dir), extra: fast})
-	for range 2 {
-		must(t, "run", "--once", "--give-up", "2m", "-c", path)
-		compareAll(t, readTopics(t, dir), w.Account())
-	}
-	injured := 0
-	for _, e := range w.Summary().Endpoints {
-		for _, n := range e.Faults {
-			injured += n
-		}
-	}
-	if injured == 0 {
-		t.Error("no request met a fault: the test shows nothing")
-	}
-}
