@@ -33,9 +33,24 @@ func (c *checker) document(data []byte) *yaml.Node {
 	case len(doc.Content) == 0 || isNull(doc.Content[0]):
 		c.errorAt("", "is empty: name at least one connector under the key connectors")
 	default:
+		within(doc.Content[0], lineCount(data))
 		return doc.Content[0]
 	}
 	return nil
+}
+
+// lineBreaks are what ends a line of YAML.
+var lineBreaks = strings.NewReplacer("\r\n", "\n", "\r", "\n", "\u0085", "\n", "\u2028", "\n", "\u2029", "\n")
+
+func lineCount(data []byte) int { return 1 + strings.Count(lineBreaks.Replace(string(data)), "\n") }
+
+// within moves nodes that the library puts behind the file's end, which it does
+// with what is missing there, to its last line.
+func within(n *yaml.Node, lines int) {
+	n.Line = min(n.Line, lines)
+	for _, child := range n.Content {
+		within(child, lines)
+	}
 }
 
 const (

@@ -52,7 +52,7 @@ func FuzzParse(f *testing.F) {
 
 func checkErrors(t *testing.T, data []byte, err error, secret string) {
 	t.Helper()
-	lines := 1 + strings.Count(strings.NewReplacer("\r\n", "\n", "\r", "\n", "\u0085", "\n", "\u2028", "\n", "\u2029", "\n").Replace(string(data)), "\n")
+	lines := lineCount(data)
 	for _, err := range err.(interface{ Unwrap() []error }).Unwrap() {
 		var e *Error
 		if !errors.As(err, &e) || e.Line < 1 || e.Line > lines || e.Column < 1 || e.Problem == "" {

@@ -17,9 +17,11 @@ const (
 	maxWindow   = 30 * 24 * time.Hour
 	// quietWindow is as long as windows grow on emptiness alone, which tells
 	// nothing of what follows it.
-	quietWindow  = 12 * time.Hour
-	readAheadBy  = 16 << 20 // bytes read and not yet committed
-	batchesAhead = 4        // of one window, read and not yet taken
+	quietWindow = 12 * time.Hour
+	readAheadBy = 16 << 20 // bytes read and not yet committed
+	// pageAheadBy is how much of one page is read ahead, in bytes: that its next
+	// batch waits costs no request.
+	pageAheadBy = 2 << 20
 	// leastWindow is as short as windows are made for a busy stream: each is
 	// asked for with two seconds more, which for shorter ones would be most of it.
 	leastWindow = 20 * time.Second
@@ -89,7 +91,7 @@ func (l *lane) read(ctx context.Context, from time.Time, unfinished Position, en
 		}
 	}()
 	start := func(w Window, cursor json.RawMessage, open bool) {
-		r := &windowRead{lane: l, window: w, cursor: cursor, open: open, out: make(chan *Batch, batchesAhead)}
+		r := &windowRead{lane: l, window: w, cursor: cursor, open: open, out: make(chan *Batch, 64)}
 		// More cells than one may hold nothing that needs a cell: that takes one
 		// request to find out.
 		r.cells = l.sub.current().Cells && w.To.Sub(w.From.Truncate(events.Quarter)) <= events.Quarter

@@ -23,20 +23,20 @@ func newReadAhead(max int) *readAhead {
 	return &readAhead{max: max, held: map[*windowRead]int{}, wake: make(chan struct{})}
 }
 
-// open says whether a window may read more.
-func (a *readAhead) open(r *windowRead) bool {
+// open says whether a window may read more, which may hold so much itself.
+func (a *readAhead) open(r *windowRead, own int) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return a.used <= a.max || a.head == r && a.held[r] == 0
+	return a.used <= a.max && a.held[r] <= own || a.head == r && a.held[r] == 0
 }
 
 // room waits until a window may read more.
-func (a *readAhead) room(ctx context.Context, r *windowRead) error {
+func (a *readAhead) room(ctx context.Context, r *windowRead, own int) error {
 	for {
 		a.mu.Lock()
 		wake := a.wake
 		a.mu.Unlock()
-		if a.open(r) {
+		if a.open(r, own) {
 			return nil
 		}
 		select {

@@ -192,7 +192,7 @@ func (r *windowRead) page(ctx context.Context, w Window, cursor json.RawMessage)
 // ask makes one request and calls each with each of its records.
 func (r *windowRead) ask(ctx context.Context, slot *slot, what Request, each func(began time.Time, record events.Record) error) (next json.RawMessage, began time.Time, err error) {
 	stream := r.lane.sub.stream
-	if err := r.admit(ctx, slot); err != nil {
+	if err := r.admit(ctx, slot, readAheadBy); err != nil {
 		return nil, began, err
 	}
 	r.requests++
@@ -269,14 +269,14 @@ func (r *windowRead) position(w Window, next json.RawMessage) *Position {
 
 // admit waits until there is room for what the window may read next, and for the
 // request. Who waits for room holds no slot: the window that is committed next,
-// which makes the room, may need it.
-func (r *windowRead) admit(ctx context.Context, slot *slot) error {
+// which makes the room, may need it. Own is how much the window itself may hold.
+func (r *windowRead) admit(ctx context.Context, slot *slot, own int) error {
 	for {
-		if err := slot.take(ctx); err != nil || r.lane.buffer.open(r) {
+		if err := slot.take(ctx); err != nil || r.lane.buffer.open(r, own) {
 			return err
 		}
 		slot.release()
-		if err := r.lane.buffer.room(ctx, r); err != nil {
+		if err := r.lane.buffer.room(ctx, r, own); err != nil {
 			return err
 		}
 	}
@@ -303,7 +303,7 @@ func (r *windowRead) deliver(ctx context.Context, w Window, began time.Time, b *
 	if after != nil {
 		return nil
 	}
-	return r.admit(ctx, slot)
+	return r.admit(ctx, slot, pageAheadBy)
 }
 
 // failures counts what failed in a row for one request.

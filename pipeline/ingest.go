@@ -15,6 +15,7 @@ import (
 	"github.com/ThreeDotsLabs/watermill/message"
 
 	"github.com/millrace-io/millrace/connectors"
+	"github.com/millrace-io/millrace/events"
 	"github.com/millrace-io/millrace/ledger"
 	"github.com/millrace-io/millrace/topics"
 	"github.com/millrace-io/millrace/transforms"
@@ -60,7 +61,7 @@ func New(stream *connectors.Stream, opts Options) *Ingest {
 	if opts.Now == nil {
 		opts.Now = time.Now
 	}
-	opts.Horizon = max(opts.Horizon, slack+max(stream.Options.Overlap, stream.Options.SweepBack, stream.Options.Quiet))
+	opts.Horizon = max(opts.Horizon, reread+max(stream.Options.Overlap, stream.Options.SweepBack, stream.Options.Quiet))
 	sub := connectors.SubscriberOptions{Once: opts.Once, GiveUp: opts.GiveUp, Log: opts.Log, Now: opts.Now}
 	if opts.GiveUp == 0 {
 		opts.GiveUp = giveUpAfter
@@ -75,6 +76,9 @@ const (
 	// slack is how far ids reach beyond what they are needed for: windows are
 	// asked for with a second more on both sides, and hold whole seconds.
 	slack = 4 * time.Second
+	// reread is how much further back than its beginning a read may reach: to
+	// that of a quarter of an hour that is read as a whole.
+	reread = slack + events.Quarter
 
 	giveUpAfter    = 90 * time.Second       // with Once, unless GiveUp is set
 	brokerRetry    = 250 * time.Millisecond // after a broker's error, doubling

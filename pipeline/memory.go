@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/millrace-io/millrace/connectors"
+	"github.com/millrace-io/millrace/events"
 	"github.com/millrace-io/millrace/ledger"
 )
 
@@ -17,6 +18,9 @@ func floor(c *ledger.Checkpoint) time.Time {
 	var at time.Time
 	if !c.Forgotten.IsZero() {
 		at = c.Forgotten.Add(slack)
+		if c.Cells { // which are read from their beginning
+			at = at.Add(events.Quarter - 1).Truncate(events.Quarter)
+		}
 		if c.Live.At.Before(at) {
 			at = c.Live.At
 		}

@@ -223,6 +223,9 @@ func (b *Broker) serveEmbedded(ctx context.Context) (*session, error) {
 	}
 	err = b.openStream(ctx, s)
 	if err == nil {
+		if wrong := boundCache(s.srv, b.names.stream()); wrong != nil {
+			b.log.Warn("the embedded server may take much memory while much is written", "cause", wrong)
+		}
 		err = b.repair(ctx, s)
 	}
 	if err == nil {

@@ -1,0 +1,161 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"flag"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+var array = flag.Int("array", 100, "megabytes of the one array in the memory test")
+
+// giant answers with one array of so many bytes for the windows that hold its
+// moment, and with nothing for others.
+type giant struct {
+	at      time.Time
+	bytes   int
+	timed   bool // rows have a time; others are told apart by cells
+	records atomic.Int64
+}
+
+func (g *giant) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	from, _ := strconv.ParseInt(r.URL.Query().Get("fromTimestamp"), 10, 64)
+	to, _ := strconv.ParseInt(r.URL.Query().Get("toTimestamp"), 10, 64)
+	out := bufio.NewWriterSize(w, 64<<10)
+	defer out.Flush()
+	fmt.Fprint(out, "[")
+	defer fmt.Fprint(out, "]")
+	if at := g.at.Unix(); at < from || at >= to {
+		return
+	}
+	timestamp := ""
+	if g.timed {
+		timestamp = fmt.Sprintf(`"timestamp":%d,`, g.at.Unix())
+	}
+	filler := strings.Repeat("x", 900)
+	n := int64(0)
+	for written := 0; written < g.bytes; n++ {
+		if n > 0 {
+			fmt.Fprint(out, ",")
+		}
+		k, err := fmt.Fprintf(out, `{%s"url":"https://example.com/%d","domain":"%s"}`, timestamp, n, filler)
+		if err != nil {
+			return
+		}
+		written += k
+	}
+	g.records.Store(n)
+}
+
+// built is the program as users have it: without the race detector, which takes
+// memory of its own.
+func built(t *testing.T) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "millrace")
+	build := exec.Command("go", "build", "-o", path, ".")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	return path
+}
+
+// most returns the most memory that a process ever had resident, in bytes; 0
+// when it is gone.
+func most(pid int) int64 {
+	status, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	for line := range bytes.Lines(status) {
+		if rest, ok := bytes.CutPrefix(line, []byte("VmHWM:")); ok {
+			kb, _ := strconv.ParseInt(strings.Fields(string(rest))[0], 10, 64)
+			return kb << 10
+		}
+	}
+	return 0
+}
+
+// watch runs the program to its end and returns the most memory it had.
+func watch(t *testing.T, path string, args ...string) int64 {
+	t.Helper()
+	var said lockedBuffer
+	c := exec.Command(path, args...)
+	c.Stderr = &said
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() { done <- c.Wait() }()
+	look := time.NewTicker(20 * time.Millisecond)
+	defer look.Stop()
+	peak := int64(0)
+	for {
+		select {
+		case err := <-done:
+			if err != nil {
+				t.Fatalf("millrace %v: %v\n%s", args, err, said.String())
+			}
+			return peak
+		case <-look.C:
+			peak = max(peak, most(c.Process.Pid))
+		}
+	}
+}
+
+// Invariant 11: one giant array, in one second, takes little memory, whether
+// its rows have a time or are told apart by their quarter of an hour. What the
+// embedded server holds of the last moments comes on top.
+func TestMemoryForAGiantArray(t *testing.T) {
+	if _, err := os.Stat("/proc/self/status"); err != nil {
+		t.Skip("memory is measured with /proc")
+	}
+	path := built(t)
+	server := startServer(t)
+	awaitServer(t, server.addr)
+	for name, c := range map[string]struct {
+		broker string
+		timed  bool
+		limit  int64 // MiB above idle
+	}{
+		"rows with a time":    {fmt.Sprintf("url: %q", server.url()), true, 64},
+		"rows without a time": {fmt.Sprintf("url: %q", server.url()), false, 64},
+		"embedded server":     {fmt.Sprintf(`dir: %q, listen: ""`, filepath.Join(t.TempDir(), "data")), true, 112},
+	} {
+		t.Run(name, func(t *testing.T) {
+			now := time.Now()
+			g := &giant{at: now.Add(-10 * time.Minute).Truncate(time.Second), timed: c.timed}
+			api := httptest.NewServer(g)
+			defer api.Close()
+			configure := func(prefix string) string {
+				file := filepath.Join(t.TempDir(), "millrace.yaml")
+				text := fmt.Sprintf("broker: {nats: {%s}}\ntopics: {prefix: %s}\nhttp: {listen: \"\"}\nconnectors:\n"+
+					"  support: {type: feedyou, bot_id: acme, function_key: k, base_url: %q, since: %s, rate: 1000/s, streams: [urlTracker]}\n",
+					c.broker, prefix, api.URL, now.Add(-20*time.Minute).UTC().Format(time.RFC3339))
+				if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+					t.Fatal(err)
+				}
+				return file
+			}
+			prefix := "p" + strconv.FormatInt(now.UnixNano(), 36)
+			idle := watch(t, path, "run", "--once", "-c", configure(prefix+"idle"))
+			g.bytes = *array << 20
+			peak := watch(t, path, "run", "--once", "-c", configure(prefix))
+			if n := g.records.Load(); n < int64(*array)*1000 {
+				t.Fatalf("%d records", n)
+			}
+			above := (peak - idle) >> 20
+			t.Logf("idle %d MiB, at most %d MiB above it with one array of %d MB (%d records)", idle>>20, above, *array, g.records.Load())
+			if above > c.limit {
+				t.Errorf("%d MiB above idle, want %d at most", above, c.limit)
+			}
+		})
+	}
+}
