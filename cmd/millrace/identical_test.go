@@ -47,8 +47,8 @@ func (w *world) putIdentical(t *testing.T, timestamped bool) {
 			w.put(t, edge.Add(off), timestamped, 7)
 		}
 	}
-	for _, hours := range []time.Duration{2, 3} {
-		w.put(t, quarter.Add(-hours*time.Hour+time.Minute), timestamped, 3)
+	for _, ago := range []time.Duration{2 * time.Hour, 3 * time.Hour} {
+		w.put(t, quarter.Add(time.Minute-ago), timestamped, 3)
 	}
 }
 

@@ -132,14 +132,14 @@ func TestAMonthLater(t *testing.T) {
 			w := startBoth(t, simulator.Options{
 				Seed: 30, Backlog: 300, Span: time.Hour, Rate: 5, Identical: 0.2, Timestamped: timestamped, Now: c.Now,
 			})
+			w.Pause() // a conversation that went on after a month would not be read again
 			dir, listen := filepath.Join(t.TempDir(), "data"), freePort(t)
 			path := w.configure(t, settings{broker: fmt.Sprintf("dir: %q, listen: %q", dir, listen), extra: live})
 			onceAt(t, path, c)
 			off := c.Now()
-			w.Pause()
 			c.add(30 * 24 * time.Hour)
-			for _, day := range []time.Duration{1, 6, 8, 20, 29} {
-				w.put(t, off.Add(day*24*time.Hour), timestamped, 3)
+			for _, days := range []int{1, 6, 8, 20, 29} {
+				w.put(t, off.AddDate(0, 0, days), timestamped, 3)
 			}
 			w.Resume()
 
