@@ -33,15 +33,24 @@ const demoSpan = 30 * time.Minute
 
 const demoConfig = `
 broker:
-  nats: {listen: %q, dir: %q}
-http: {listen: %q}
+  nats: {listen: %[1]q, dir: %[2]q}
+http: {listen: %[3]q}
 connectors:
   support:
     type: deepconverse
-    base_url: http://%s
-    api_key: %s
-    bot_name: %s
-    since: %s
+    base_url: http://%[4]s
+    api_key: %[5]s
+    bot_name: %[6]s
+    since: %[7]s
+    poll: 1s
+    settle: 1s
+    sweep: {every: 5s, back: 1h}
+  bot:
+    type: feedyou
+    base_url: http://%[4]s
+    function_key: %[5]s
+    bot_id: demo
+    since: %[7]s
     poll: 1s
     settle: 1s
     sweep: {every: 5s, back: 1h}

@@ -7,18 +7,18 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net"
 	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
 	"time"
-
-	"github.com/santhosh-tekuri/jsonschema/v6"
 
 	"github.com/millrace-io/millrace/events"
 	"github.com/millrace-io/millrace/simulator"
@@ -105,8 +105,32 @@ func (b *lockedBuffer) String() string {
 // world is a simulator that is served and produces.
 type world struct {
 	*simulator.Simulator
-	url   string
-	since time.Time
+	url     string
+	since   time.Time
+	vendors []string // of the APIs that are read
+}
+
+const (
+	deepConverse = "deepconverse"
+	feedyou      = "feedyou"
+)
+
+// startBoth starts a world of which both APIs are read.
+func startBoth(t *testing.T, o simulator.Options) *world {
+	t.Helper()
+	w := startWorld(t, o)
+	w.vendors = []string{deepConverse, feedyou}
+	return w
+}
+
+// Account is the account of the APIs that are read.
+func (w *world) Account() simulator.Account {
+	account := w.Simulator.Account()
+	maps.DeleteFunc(account.Endpoints, func(name string, _ simulator.Endpoint) bool {
+		vendor, _, _ := strings.Cut(name, "/")
+		return !slices.Contains(w.vendors, vendor)
+	})
+	return account
 }
 
 func startWorld(t *testing.T, o simulator.Options) *world {
@@ -129,7 +153,11 @@ func startWorld(t *testing.T, o simulator.Options) *world {
 			t.Error(err)
 		}
 	})
-	return &world{sim, server.URL, time.Now().Add(-o.Span - time.Minute)}
+	now := time.Now
+	if o.Now != nil {
+		now = o.Now
+	}
+	return &world{sim, server.URL, now().Add(-o.Span - time.Minute), []string{deepConverse}}
 }
 
 // settings are what tests vary in the configuration.
@@ -137,26 +165,27 @@ type settings struct {
 	name   string // the connector's
 	broker string // the broker section's nats map, without braces
 	http   string
-	extra  string // more keys of the connector
+	extra  string // more keys of each connector
 }
 
-// configure writes a configuration and returns its path.
+// configure writes a configuration and returns its path. The connectors are
+// support for DeepConverse and demo for Feedyou, or have another name and that
+// name with a 2.
 func (w *world) configure(t *testing.T, s settings) string {
 	t.Helper()
-	if s.name == "" {
-		s.name = "support"
+	names := map[string]string{deepConverse: "support", feedyou: "demo"}
+	if s.name != "" {
+		names = map[string]string{deepConverse: s.name, feedyou: s.name + "2"}
 	}
-	text := fmt.Sprintf(`broker:
-  nats: {%s}
-http: {listen: %q}
-connectors:
-  %s:
-    type: deepconverse
-    base_url: %s
-    api_key: %s
-    bot_name: %s
-    since: %s
-%s`, s.broker, s.http, s.name, w.url, simulator.DefaultAPIKey, simulator.DefaultBotName, w.since.UTC().Format(time.RFC3339), indent(s.extra))
+	keys := map[string]string{
+		deepConverse: fmt.Sprintf("api_key: %s\nbot_name: %s\n", simulator.DefaultAPIKey, simulator.DefaultBotName),
+		feedyou:      fmt.Sprintf("function_key: %s\nbot_id: acme\n", simulator.DefaultAPIKey),
+	}
+	text := fmt.Sprintf("broker:\n  nats: {%s}\nhttp: {listen: %q}\nconnectors:\n", s.broker, s.http)
+	for _, vendor := range w.vendors {
+		text += "  " + names[vendor] + ":\n" + indent(fmt.Sprintf("type: %s\nbase_url: %s\n%ssince: %s\n%s",
+			vendor, w.url, keys[vendor], w.since.UTC().Format(time.RFC3339), s.extra))
+	}
 	path := filepath.Join(t.TempDir(), "millrace.yaml")
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
@@ -189,11 +218,18 @@ func freePort(t *testing.T) string {
 // must runs the program in this process and wants it to succeed.
 func must(t *testing.T, args ...string) string {
 	t.Helper()
+	out, _ := mustSay(t, args...)
+	return out
+}
+
+// mustSay is must for a test that wants to see what was logged, too.
+func mustSay(t *testing.T, args ...string) (said, logged string) {
+	t.Helper()
 	var out, notes bytes.Buffer
 	if code := run(t.Context(), args, &out, &notes); code != 0 {
 		t.Fatalf("millrace %s: exit code %d\n%s", strings.Join(args, " "), code, notes.String())
 	}
-	return out.String()
+	return out.String(), notes.String()
 }
 
 // readTopics returns all that the topics of an embedded server hold.
@@ -241,148 +277,24 @@ func (e *event) raw(t *testing.T) []byte {
 	return d.Raw
 }
 
+// record returns the bytes that a dead letter keeps.
+func (e *event) record(t *testing.T) []byte {
+	t.Helper()
+	var d struct {
+		Record *string
+		Base64 []byte `json:"record_base64"`
+		Parts  int
+	}
+	if err := json.Unmarshal(e.data, &d); err != nil || d.Parts > 1 {
+		t.Fatalf("the dead letter %s, in %d parts: %v", e.ID, d.Parts, err)
+	}
+	if d.Record != nil {
+		return []byte(*d.Record)
+	}
+	return d.Base64
+}
+
 func hash(b []byte) string {
 	sum := sha256.Sum256(b)
 	return hex.EncodeToString(sum[:])
-}
-
-// ledgerOf follows events as they come and compares them with what the
-// simulator produced.
-type ledgerOf struct {
-	t        *testing.T
-	ids      map[events.ID]uint64
-	messages map[string]string // record id: hash of raw
-	position map[string]int    // conversation: the last message's position
-	last     map[string]string // conversation: hash of its last version
-	versions map[string]map[string]bool
-	order    map[string][]string // conversation: its messages in the topic's order
-}
-
-func newLedgerOf(t *testing.T) *ledgerOf {
-	return &ledgerOf{
-		t: t, ids: map[events.ID]uint64{}, messages: map[string]string{}, position: map[string]int{},
-		last: map[string]string{}, versions: map[string]map[string]bool{}, order: map[string][]string{},
-	}
-}
-
-// add takes an event in; it reports repeated ids, records and versions.
-func (l *ledgerOf) add(e *event) {
-	l.t.Helper()
-	if first, ok := l.ids[e.ID]; ok {
-		l.t.Errorf("the event %s of record %s is there twice, at %d and %d", e.ID, e.RecordID, first, e.sequence)
-	}
-	l.ids[e.ID] = e.sequence
-	sum := hash(e.raw(l.t))
-	switch e.Type {
-	case events.TypeMessage:
-		if _, ok := l.messages[e.RecordID]; ok {
-			l.t.Errorf("the message %s is there twice", e.RecordID)
-		}
-		l.messages[e.RecordID] = sum
-		l.order[e.Key] = append(l.order[e.Key], e.RecordID)
-	case events.TypeConversation:
-		if l.versions[e.RecordID] == nil {
-			l.versions[e.RecordID] = map[string]bool{}
-		}
-		if l.versions[e.RecordID][sum] {
-			l.t.Errorf("a version of the conversation %s is there twice", e.RecordID)
-		}
-		l.versions[e.RecordID][sum] = true
-		l.last[e.RecordID] = sum
-	default:
-		l.t.Errorf("an event of type %s: %s", e.Type, e.data)
-	}
-}
-
-// missing returns what the account has and the topics have not, "" for nothing.
-func (l *ledgerOf) missing(a simulator.Account) string {
-	for _, r := range a.Endpoints["deepconverse/messages"].Records {
-		if l.messages[r.ID] != r.SHA256 {
-			return fmt.Sprintf("message %s of %s", r.ID, r.Time)
-		}
-	}
-	for _, r := range a.Endpoints["deepconverse/conversations"].Records {
-		if l.last[r.ID] != r.SHA256 {
-			return fmt.Sprintf("the last version of conversation %s (%d versions there were, %d are there)", r.ID, len(r.Versions), len(l.versions[r.ID]))
-		}
-	}
-	return ""
-}
-
-// compare wants exactly what the account has: nothing lost, nothing repeated,
-// nothing else, the order kept for each key.
-func (l *ledgerOf) compare(a simulator.Account) {
-	l.t.Helper()
-	if what := l.missing(a); what != "" {
-		l.t.Errorf("lost: %s", what)
-	}
-	messages := a.Endpoints["deepconverse/messages"].Records
-	if len(l.messages) != len(messages) {
-		l.t.Errorf("%d messages, the API had %d", len(l.messages), len(messages))
-	}
-	conversations := a.Endpoints["deepconverse/conversations"].Records
-	if len(l.last) != len(conversations) {
-		l.t.Errorf("%d conversations, the API had %d", len(l.last), len(conversations))
-	}
-	position := map[string]int{}
-	for _, r := range messages {
-		position[r.ID] = r.Position
-	}
-	for key, ids := range l.order {
-		for i := 1; i < len(ids); i++ {
-			if position[ids[i-1]] > position[ids[i]] {
-				l.t.Errorf("conversation %s: message %d comes before message %d", key, position[ids[i-1]], position[ids[i]])
-			}
-		}
-	}
-	for _, r := range conversations {
-		known := map[string]bool{}
-		for _, v := range r.Versions {
-			known[v] = true
-		}
-		for v := range l.versions[r.ID] {
-			if !known[v] {
-				l.t.Errorf("conversation %s has a version that there never was", r.ID)
-			}
-		}
-	}
-}
-
-// compareAll reads the topics and compares them with the account.
-func compareAll(t *testing.T, all []event, a simulator.Account) {
-	t.Helper()
-	l := newLedgerOf(t)
-	for i := range all {
-		l.add(&all[i])
-	}
-	l.compare(a)
-}
-
-// validate wants every event's data to be as its schema says.
-func validate(t *testing.T, all []event) {
-	t.Helper()
-	compiler := jsonschema.NewCompiler()
-	compiler.AssertFormat()
-	schemas := map[string]*jsonschema.Schema{}
-	for _, et := range events.Catalogue() {
-		doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(et.Schema))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := compiler.AddResource(events.SchemaURN(et.Name), doc); err != nil {
-			t.Fatal(err)
-		}
-		if schemas[et.Name], err = compiler.Compile(events.SchemaURN(et.Name)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	for i := range all {
-		data, err := jsonschema.UnmarshalJSON(bytes.NewReader(all[i].data))
-		if err != nil {
-			t.Fatalf("event %s: %v", all[i].ID, err)
-		}
-		if err := schemas[all[i].Type].Validate(data); err != nil {
-			t.Fatalf("event %s is not what its schema says: %v", all[i].ID, err)
-		}
-	}
 }

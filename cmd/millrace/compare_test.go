@@ -1,0 +1,294 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"maps"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/santhosh-tekuri/jsonschema/v6"
+
+	"github.com/millrace-io/millrace/events"
+	"github.com/millrace-io/millrace/simulator"
+)
+
+// typeOf says what type the events of each endpoint have.
+var typeOf = map[string]string{
+	"deepconverse/messages":          events.TypeMessage,
+	"deepconverse/conversations":     events.TypeConversation,
+	"feedyou/userData":               events.TypeUser,
+	"feedyou/userDataSnapshot":       events.TypeUserSnapshot,
+	"feedyou/nlpLog":                 events.TypeUnhandledInput,
+	"feedyou/outgoingEmail":          events.TypeEmail,
+	"feedyou/outgoingSms":            events.TypeSMS,
+	"feedyou/fuzzyQuestionAnswerLog": events.TypeAnswer,
+	"feedyou/integrationLog":         events.TypeIntegrationCall,
+	"feedyou/urlTracker":             events.TypeClick,
+}
+
+// published is what the topics hold of one endpoint.
+type published struct {
+	events   int
+	hashes   map[string]int             // of raw: how many events have it
+	first    map[string]*event          // with that hash
+	byID     map[string]string          // record id: hash of its last version
+	versions map[string]map[string]bool // record id: hashes
+	order    map[string][]string        // key: its record ids in the topic's order
+	dead     map[string]bool            // the bytes of dead letters
+}
+
+// ledgerOf follows events as they come and compares them with what the
+// simulator produced.
+type ledgerOf struct {
+	t   *testing.T
+	ids map[events.ID]uint64
+	of  map[string]*published // by endpoint
+	// late says that messages turned up late: they come when they are found.
+	late bool
+}
+
+func newLedgerOf(t *testing.T) *ledgerOf {
+	l := &ledgerOf{t: t, ids: map[events.ID]uint64{}, of: map[string]*published{}}
+	for name := range typeOf {
+		l.of[name] = &published{
+			hashes: map[string]int{}, first: map[string]*event{}, byID: map[string]string{},
+			versions: map[string]map[string]bool{}, order: map[string][]string{}, dead: map[string]bool{},
+		}
+	}
+	return l
+}
+
+// add takes an event in; it reports repeated ids, records and versions.
+func (l *ledgerOf) add(e *event) {
+	l.t.Helper()
+	if first, ok := l.ids[e.ID]; ok {
+		l.t.Errorf("the event %s of record %s is there twice, at %d and %d", e.ID, e.RecordID, first, e.sequence)
+	}
+	l.ids[e.ID] = e.sequence
+	endpoint := e.Source.Vendor + "/" + e.Source.Stream
+	p := l.of[endpoint]
+	switch {
+	case p == nil:
+		l.t.Errorf("an event of %s: %s", e.Source, e.data)
+		return
+	case e.Type == events.TypeDeadLetter:
+		p.dead[string(e.record(l.t))] = true
+		return
+	case e.Type != typeOf[endpoint]:
+		l.t.Errorf("%s gave an event of type %s: %s", endpoint, e.Type, e.data)
+		return
+	}
+	sum := hash(e.raw(l.t))
+	p.events++
+	if p.hashes[sum]++; p.first[sum] == nil {
+		p.first[sum] = e
+	}
+	if p.versions[e.RecordID] == nil {
+		p.versions[e.RecordID] = map[string]bool{}
+	} else if !changes(endpoint) {
+		l.t.Errorf("%s: the record %s is there twice", endpoint, e.RecordID)
+	}
+	if p.versions[e.RecordID][sum] {
+		l.t.Errorf("%s: a version of %s is there twice", endpoint, e.RecordID)
+	}
+	p.versions[e.RecordID][sum] = true
+	p.byID[e.RecordID] = sum
+	p.order[e.Key] = append(p.order[e.Key], e.RecordID)
+}
+
+// changes says whether the records of an endpoint do.
+func changes(endpoint string) bool {
+	return endpoint == "deepconverse/conversations" || endpoint == "feedyou/userData"
+}
+
+// missing returns what the account has and the topics have not, "" for nothing.
+func (l *ledgerOf) missing(a simulator.Account) string {
+	for name, e := range a.Endpoints {
+		p := l.of[name]
+		if p == nil {
+			return "all of " + name
+		}
+		there := map[string]int{}
+		for _, r := range e.Records {
+			there[r.SHA256]++
+			switch {
+			case r.ID != "" && p.byID[r.ID] != r.SHA256:
+				return fmt.Sprintf("%s: %s of %s (%d versions there were, %d are there)", name, r.ID, r.Time, len(r.Versions), len(p.versions[r.ID]))
+			case there[r.SHA256] > p.hashes[r.SHA256]:
+				return fmt.Sprintf("%s: a record of %s with hash %s, of which %d are there", name, r.Time, r.SHA256, p.hashes[r.SHA256])
+			}
+		}
+	}
+	return ""
+}
+
+// compare wants exactly what the account has: nothing lost, nothing repeated,
+// nothing else, the order kept for each key.
+func (l *ledgerOf) compare(a simulator.Account) {
+	l.t.Helper()
+	if what := l.missing(a); what != "" {
+		l.t.Errorf("lost: %s", what)
+	}
+	for name, p := range l.of {
+		e, read := a.Endpoints[name]
+		if there := len(p.versions); there != len(e.Records) {
+			l.t.Errorf("%s: %d records, the API had %d", name, there, len(e.Records))
+		}
+		if read && changes(name) {
+			l.compareVersions(name, e.Records)
+		}
+		if name == "deepconverse/messages" && !l.late {
+			l.compareOrder(p, e.Records)
+		}
+		for _, r := range e.Records {
+			if first := p.first[r.SHA256]; first != nil {
+				l.compareAttributes(name, first, r)
+			}
+		}
+		for record := range p.dead {
+			if !slices.ContainsFunc(e.Poison, func(raw []byte) bool { return string(raw) == record }) {
+				l.t.Errorf("%s: a dead letter of what was not poison: %.200q", name, record)
+			}
+		}
+	}
+}
+
+// compareVersions wants no version that there never was.
+func (l *ledgerOf) compareVersions(name string, records []simulator.Record) {
+	l.t.Helper()
+	for _, r := range records {
+		for v := range l.of[name].versions[r.ID] {
+			if !slices.Contains(r.Versions, v) {
+				l.t.Errorf("%s: %s has a version that there never was", name, r.ID)
+			}
+		}
+	}
+}
+
+func (l *ledgerOf) compareOrder(p *published, messages []simulator.Record) {
+	l.t.Helper()
+	position := map[string]int{}
+	for _, r := range messages {
+		position[r.ID] = r.Position
+	}
+	for key, ids := range p.order {
+		for i := 1; i < len(ids); i++ {
+			if position[ids[i-1]] > position[ids[i]] {
+				l.t.Errorf("conversation %s: message %d comes before message %d", key, position[ids[i-1]], position[ids[i]])
+			}
+		}
+	}
+}
+
+// compareAttributes wants the key and the time of the record, where it has them.
+func (l *ledgerOf) compareAttributes(name string, e *event, r simulator.Record) {
+	l.t.Helper()
+	if r.Key == "" {
+		return
+	}
+	if e.Key != r.Key {
+		l.t.Errorf("%s: the event %s has the key %q, its record %q", name, e.ID, e.Key, r.Key)
+	}
+	if !changes(name) && !e.Time.Truncate(time.Millisecond).Equal(r.Time) {
+		l.t.Errorf("%s: the event %s is of %s, its record of %s", name, e.ID, e.Time, r.Time)
+	}
+}
+
+// compareAll compares what was read from the topics with the account, and wants
+// no credential of a record in any event.
+func compareAll(t *testing.T, all []event, a simulator.Account) {
+	t.Helper()
+	compareTo(newLedgerOf(t), all, a)
+}
+
+// compareLate is compareAll where messages turned up late.
+func compareLate(t *testing.T, all []event, a simulator.Account) {
+	t.Helper()
+	l := newLedgerOf(t)
+	l.late = true
+	compareTo(l, all, a)
+}
+
+func compareTo(l *ledgerOf, all []event, a simulator.Account) {
+	t := l.t
+	t.Helper()
+	hidden := secretsOf(a)
+	for i := range all {
+		l.add(&all[i])
+		hidden.absent(t, "event "+all[i].ID.String(), all[i].data)
+		hidden.absent(t, "event "+all[i].ID.String(), []byte(all[i].Key+" "+all[i].RecordID))
+	}
+	l.compare(a)
+}
+
+// secrets are the credentials in an account's records.
+type secrets struct {
+	starts [1 << 16]bool // the first two bytes of any
+	all    map[string]bool
+	length []int
+}
+
+func secretsOf(a simulator.Account) *secrets {
+	s := &secrets{all: map[string]bool{simulator.DefaultAPIKey: true}}
+	for _, e := range a.Endpoints {
+		for _, r := range e.Records {
+			for _, secret := range r.Secrets {
+				s.all[secret] = true
+			}
+		}
+	}
+	lengths := map[int]bool{}
+	for secret := range s.all {
+		s.starts[uint16(secret[0])<<8|uint16(secret[1])] = true
+		lengths[len(secret)] = true
+	}
+	s.length = slices.Sorted(maps.Keys(lengths))
+	return s
+}
+
+// absent wants none of the secrets in a text.
+func (s *secrets) absent(t *testing.T, where string, text []byte) {
+	t.Helper()
+	for i := 0; i+1 < len(text); i++ {
+		if !s.starts[uint16(text[i])<<8|uint16(text[i+1])] {
+			continue
+		}
+		for _, n := range s.length {
+			if i+n <= len(text) && s.all[string(text[i:i+n])] {
+				t.Errorf("%s shows a secret: %.200q", where, text[max(0, i-80):])
+				return
+			}
+		}
+	}
+}
+
+// validate wants every event's data to be as its schema says.
+func validate(t *testing.T, all []event) {
+	t.Helper()
+	compiler := jsonschema.NewCompiler()
+	compiler.AssertFormat()
+	schemas := map[string]*jsonschema.Schema{}
+	for _, et := range events.Catalogue() {
+		doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(et.Schema))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := compiler.AddResource(events.SchemaURN(et.Name), doc); err != nil {
+			t.Fatal(err)
+		}
+		if schemas[et.Name], err = compiler.Compile(events.SchemaURN(et.Name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i := range all {
+		data, err := jsonschema.UnmarshalJSON(bytes.NewReader(all[i].data))
+		if err != nil {
+			t.Fatalf("event %s: %v", all[i].ID, err)
+		}
+		if err := schemas[all[i].Type].Validate(data); err != nil {
+			t.Fatalf("event %s is not what its schema says: %v", all[i].ID, err)
+		}
+	}
+}

@@ -1,0 +1,81 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/millrace-io/millrace/simulator"
+)
+
+// What simulate prints is a configuration of both connectors that works as it
+// is printed.
+func TestSimulatePrintsAConfigurationThatWorks(t *testing.T) {
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	address := freePort(t)
+	out, notes, done := &lockedBuffer{}, &lockedBuffer{}, make(chan int)
+	go func() {
+		done <- run(ctx, []string{"simulate", "--listen", address, "--backlog", "60", "--span", "20m", "--rate", "0", "--limit", "0"}, out, notes)
+	}()
+	var account simulator.Account
+	for tick := time.NewTicker(20 * time.Millisecond); len(account.Endpoints) == 0; {
+		select {
+		case code := <-done:
+			t.Fatalf("simulate ended with code %d:\n%s", code, notes)
+		case <-tick.C:
+			account, _ = simulator.ReadAccount(ctx, http.DefaultClient, "http://"+address)
+		}
+	}
+	dir := filepath.Join(t.TempDir(), "data")
+	path := filepath.Join(t.TempDir(), "millrace.yaml")
+	text := fmt.Sprintf("broker: {nats: {%s}}\nhttp: {listen: \"\"}\n%s", embeddedIn(dir), out)
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if table := must(t, "check", "--connect", "-c", path); !strings.Contains(table, "demo") || !strings.Contains(table, "support") {
+		t.Errorf("check does not know both connectors:\n%s", table)
+	}
+	must(t, "run", "--once", "-c", path)
+	compareAll(t, readTopics(t, dir), account)
+	stop()
+	if code := <-done; code != 0 {
+		t.Errorf("simulate ended with code %d:\n%s", code, notes)
+	}
+}
+
+// The demo shows events of both connectors.
+func TestDemoShowsBothConnectors(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	var notes bytes.Buffer
+	out := &firstOf{end: cancel, wanted: map[string]bool{"message": true, "conversation": true, "user": true, "email": true}}
+	if code := run(ctx, []string{"demo"}, out, &notes); code != 0 {
+		t.Fatalf("exit code %d:\n%s", code, notes.String())
+	}
+	if len(out.wanted) > 0 {
+		t.Errorf("a minute did not show %v:\n%s", out.wanted, notes.String())
+	}
+}
+
+// firstOf ends what prints events when one of each wanted type was printed.
+type firstOf struct {
+	wanted map[string]bool
+	end    func()
+}
+
+func (f *firstOf) Write(p []byte) (int, error) {
+	for _, word := range strings.Fields(string(p)) {
+		delete(f.wanted, word)
+	}
+	if len(f.wanted) == 0 {
+		f.end()
+	}
+	return len(p), nil
+}
