@@ -101,7 +101,9 @@ func (s *StreamStatus) shownState() string {
 	return s.State
 }
 
-func (s *StreamStatus) pause() string { return brief(time.Duration(s.PausedFor * float64(time.Second))) }
+func (s *StreamStatus) pause() string {
+	return brief(time.Duration(s.PausedFor * float64(time.Second)))
+}
 
 func (s *StreamStatus) lag() string {
 	if s.Cursor.IsZero() {
