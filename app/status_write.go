@@ -61,13 +61,16 @@ func exact(s ledger.Seconds) string {
 	return text
 }
 
-// name is what commands call the stream, or its key where no connector of the
-// configuration reads it.
-func (s *StreamStatus) name() string {
-	if s.Connector == "" {
-		return s.Stream
+// name is what commands call the stream.
+func (s *StreamStatus) name() string { return shortName(s.Connector, s.Stream) }
+
+// shortName is what commands call a stream: CONNECTOR/STREAM; or its key, where no
+// connector of the configuration reads it.
+func shortName(connector, key string) string {
+	if connector == "" {
+		return key
 	}
-	return s.Connector + "/" + s.Stream[strings.LastIndexByte(s.Stream, '/')+1:]
+	return connector + "/" + key[strings.LastIndexByte(key, '/')+1:]
 }
 
 // row is the stream's line of the narrow table.

@@ -95,7 +95,9 @@ func TestTooLargeForTheBroker(t *testing.T) {
 		t.Errorf("a replay of one did %+v", r)
 	}
 	c := startChild(t, "run", "-c", path)
-	await(t, c, func() bool { return strings.Count(must(t, "status", "-c", path), "reading") == len(feedyouEndpoints(w.Account()))+1 })
+	await(t, c, func() bool {
+		return strings.Count(must(t, "status", "-c", path), "reading") == len(feedyouEndpoints(w.Account()))+1
+	})
 	var both sync.WaitGroup
 	for range 2 {
 		both.Go(func() {

@@ -193,7 +193,11 @@ func wantAll(t *testing.T, all []event, path string, a simulator.Account) {
 			add(e.Source.Stream, hash(e.raw(t)))
 		}
 	}
-	for _, l := range show(t, path, "--connector", "bot") {
+	var letters []shown
+	if len(causes(t, path)) > 0 {
+		letters = show(t, path, "--connector", "bot")
+	}
+	for _, l := range letters {
 		add(l.Stream[strings.LastIndexByte(l.Stream, '/')+1:], l.SHA256)
 	}
 	for name, endpoint := range a.Endpoints {
@@ -254,7 +258,7 @@ func TestPoisonOfFeedyou(t *testing.T) {
 	if after := len(readTopics(t, dir)); after != before {
 		t.Errorf("another run published %d more", after-before)
 	}
-	letter := causes(t, path, "--stream", "nlpLog", "--reason", events.ReasonTooDeep)[0].Example
+	letter := causes(t, path, "--stream", "bot/nlpLog", "--reason", events.ReasonTooDeep)[0].Example
 	must(t, "dead-letters", "discard", letter, "-c", path)
 	fails(t, 2, []string{"no such dead letter", "--resolved"}, "dead-letters", "show", letter, "-c", path)
 	if left := must(t, "dead-letters", "list", "--ids", "--stream", "nlpLog", "-c", path); strings.Contains(left, letter) {
