@@ -106,6 +106,11 @@ func TestSecretsDoNotReachTheLog(t *testing.T) {
 	if text := out.String(); strings.Contains(text, "p4ssw0rd") || strings.Count(text, "***") != 4 || !strings.Contains(text, "abc") {
 		t.Error(text)
 	}
+	for _, form := range []string{"a/b+c==", "a%2Fb%2Bc%3D%3D", "a%2fb%2bc%3d%3d", "a%2fb+c==", "a%2Fb+c=="} {
+		if text := NewRedactor([]string{"a/b+c=="}).Replace("?code=" + form); text != "?code=***" {
+			t.Errorf("%s is shown as %s", form, text)
+		}
+	}
 }
 
 func TestExitCodes(t *testing.T) {

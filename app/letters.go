@@ -20,7 +20,7 @@ import (
 type Selection struct {
 	IDs       []string `json:"ids,omitempty"`
 	Connector string   `json:"connector,omitempty"` // the name that the letters bear
-	Stream    string   `json:"stream,omitempty"`    // its key, or its last part
+	Stream    string   `json:"stream,omitempty"`    // its key, its last part, or CONNECTOR/STREAM
 	Reason    string   `json:"reason,omitempty"`
 	// Resolved chooses those that were replayed or discarded; else those that
 	// were not.
@@ -35,7 +35,7 @@ func (s *Selection) Empty() bool {
 func (s *Selection) has(l *pipeline.Letter) bool {
 	return (len(s.IDs) == 0 || slices.Contains(s.IDs, l.ID.String())) &&
 		(s.Connector == "" || s.Connector == l.Connector) &&
-		(s.Stream == "" || s.Stream == l.Stream.Stream || s.Stream == l.Stream.String()) &&
+		(s.Stream == "" || s.Stream == l.Stream.Stream || s.Stream == l.Stream.String() || s.Stream == l.Connector+"/"+l.Stream.Stream) &&
 		(s.Reason == "" || s.Reason == l.Dead.Reason)
 }
 

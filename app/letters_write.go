@@ -19,9 +19,9 @@ func WriteCauses(w io.Writer, causes []Cause) error {
 		return err
 	}
 	t := tabwriter.NewWriter(w, 2, 8, 2, ' ', 0)
-	fmt.Fprintln(t, "COUNT\tCONNECTOR\tSTREAM\tSTAGE\tREASON\tDETAIL\tFIRST\tLAST\tEXAMPLE")
+	fmt.Fprintln(t, "COUNT\tSTREAM\tREASON\tDETAIL\tLAST\tEXAMPLE")
 	for _, c := range causes {
-		fmt.Fprintf(t, "%d\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", c.Count, c.Connector, c.Stream, c.Stage, c.Reason, c.Detail, when(c.First), when(c.Last), c.Example)
+		fmt.Fprintf(t, "%d\t%s\t%s\t%s\t%s\t%s\n", c.Count, shortName(c.Connector, c.Stream), c.Reason, c.Detail, when(c.Last), c.Example)
 	}
 	return t.Flush()
 }
@@ -33,9 +33,9 @@ func WriteLetters(w io.Writer, letters []Letter) error {
 		return err
 	}
 	t := tabwriter.NewWriter(w, 2, 8, 2, ' ', 0)
-	fmt.Fprintln(t, "ID\tCONNECTOR\tSTREAM\tREASON\tRECORDED\tSIZE\tSTATE")
+	fmt.Fprintln(t, "ID\tSTREAM\tREASON\tRECORDED\tSIZE\tSTATE")
 	for _, l := range letters {
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%d\t%s\n", l.ID, l.Connector, l.Stream, l.Reason, when(l.Recorded), l.Size, l.state())
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%d\t%s\n", l.ID, shortName(l.Connector, l.Stream), l.Reason, when(l.Recorded), l.Size, l.state())
 	}
 	return t.Flush()
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"io"
 	"log/slog"
+	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -12,18 +14,27 @@ import (
 // ones would black out words that have nothing to do with them.
 const shortestSecret = 4
 
-// NewRedactor replaces configured secrets wherever they stand in a text. It is
-// the last line of defence: nothing should have put them there (invariant 10).
+// NewRedactor replaces configured secrets wherever they stand in a text, also as
+// addresses hold them. It is the last line of defence: nothing should have put
+// them there (invariant 10).
 func NewRedactor(secrets []string) *strings.Replacer {
-	var pairs []string
-	longestFirst := func(a, b string) int { return len(b) - len(a) } // one may begin with another
-	for _, s := range slices.SortedFunc(slices.Values(secrets), longestFirst) {
+	var forms, pairs []string
+	for _, s := range secrets {
 		if len(s) >= shortestSecret {
-			pairs = append(pairs, s, "***")
+			query, path := url.QueryEscape(s), url.PathEscape(s)
+			forms = append(forms, s, query, path, lowerEscapes(query), lowerEscapes(path))
 		}
+	}
+	longestFirst := func(a, b string) int { return len(b) - len(a) } // one may begin with another
+	for _, form := range slices.SortedFunc(slices.Values(forms), longestFirst) {
+		pairs = append(pairs, form, "***")
 	}
 	return strings.NewReplacer(pairs...)
 }
+
+var percentEscape = regexp.MustCompile(`%[0-9A-F]{2}`)
+
+func lowerEscapes(s string) string { return percentEscape.ReplaceAllStringFunc(s, strings.ToLower) }
 
 // NewLogger logs as text, with secrets replaced.
 func NewLogger(w io.Writer, level slog.Level, redact *strings.Replacer) *slog.Logger {

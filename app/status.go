@@ -1,17 +1,17 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"log/slog"
 	"slices"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/millrace-io/millrace/config"
+	"github.com/millrace-io/millrace/connectors"
 	"github.com/millrace-io/millrace/ledger"
 	"github.com/millrace-io/millrace/pipeline"
 	"github.com/millrace-io/millrace/topics"
@@ -33,6 +33,12 @@ type StreamStatus struct {
 	PausedFor  float64       `json:"paused_seconds,omitempty"`
 	Counts     ledger.Counts `json:"counts"`
 	NextSweep  time.Time     `json:"next_sweep,omitzero"`
+	// Lateness is how late records were first seen; nil when none has told. Late is
+	// what the latest sweep found that found any.
+	Lateness *Lateness   `json:"lateness,omitempty"`
+	Late     ledger.Late `json:"late,omitzero"`
+	// LateByNature: the stream's records turn up late whatever one does.
+	LateByNature bool `json:"late_by_nature,omitempty"`
 	// Open are the dead letters that were not dealt with, or, with OpenMore, some
 	// of them. The first of them is gone at OpenUntil.
 	Open      int       `json:"dead_letters_open"`
@@ -62,9 +68,29 @@ func (s *StreamStatus) fill(c *ledger.Checkpoint, now time.Time) {
 	if !c.Live.At.IsZero() {
 		s.LagSeconds = now.Sub(c.Live.At).Seconds()
 	}
+	s.Late, s.Lateness = c.Late, latenessOf(&c.Counts.Lateness)
+	s.Counts.Lateness = ledger.Histogram{} // told with its bounds
 	if w := c.Live.Window; !w.To.IsZero() {
 		s.Window = w.From.Format(time.RFC3339) + "/" + w.To.Format(time.RFC3339)
 	}
+}
+
+// configuredStreams are the streams of a configuration by their keys; none where
+// they cannot be made.
+func configuredStreams(file *config.File) map[string]*connectors.Stream {
+	transport := connectors.NewTransport()
+	defer transport.CloseIdleConnections()
+	made, err := build(file, connectors.Env{Budgets: connectors.NewBudgets(), Transport: transport, Now: time.Now})
+	if err != nil {
+		return nil
+	}
+	all := map[string]*connectors.Stream{}
+	for _, c := range made {
+		for _, s := range c.Streams {
+			all[s.Key.String()] = s
+		}
+	}
+	return all
 }
 
 // Status asks the service how its streams stand. Where none runs, it tells what
@@ -117,63 +143,17 @@ func Status(ctx context.Context, file *config.File, log *slog.Logger) ([]StreamS
 	if err := openLetters(ctx, broker, best, file.Topics.Retention); err != nil {
 		return nil, err
 	}
+	configured := configuredStreams(file)
 	var all []StreamStatus
 	for _, s := range best {
+		if c := configured[s.Stream]; c != nil {
+			s.LateByNature = c.LateByNature
+			s.Connector = cmp.Or(s.Connector, c.Connector)
+		}
 		all = append(all, s)
 	}
 	slices.SortFunc(all, func(a, b StreamStatus) int { return strings.Compare(a.Stream, b.Stream) })
 	return all, nil
-}
-
-// WriteStatus writes a table.
-func WriteStatus(w io.Writer, streams []StreamStatus) error {
-	t := tabwriter.NewWriter(w, 2, 8, 2, ' ', 0)
-	if len(streams) == 0 {
-		_, err := fmt.Fprintln(w, "No stream was read yet: millrace run reads them.")
-		return err
-	}
-	instances := map[string]bool{}
-	for _, s := range streams {
-		instances[s.Instance] = true
-	}
-	fmt.Fprintln(t, "STREAM\tSTATE\tCURSOR\tLAG\tEVENTS\tEVENTS/S\tREQUESTS/S\tBUDGET LEFT\tDUPLICATES\tDEAD LETTERS\tOPEN")
-	for _, s := range streams {
-		cursor, lag, left, open := "-", "-", "-", fmt.Sprint(s.Open)
-		if s.OpenMore {
-			open = "at least " + open
-		}
-		if !s.Cursor.IsZero() {
-			cursor = s.Cursor.UTC().Format(time.RFC3339)
-			lag = time.Duration(s.LagSeconds * float64(time.Second)).Round(time.Second).String()
-		}
-		switch {
-		case s.PausedFor > 0:
-			left = "paused for " + time.Duration(s.PausedFor*float64(time.Second)).Round(time.Second).String()
-		case s.Rate > 0:
-			left = fmt.Sprintf("%.1f of %.1f/s", s.BudgetLeft, s.Rate)
-		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%d\t%.1f\t%.1f\t%s\t%d\t%d\t%s\n", s.Stream, s.State, cursor, lag, s.Counts.Events, s.Events, s.Requests, left, s.Counts.Duplicates, s.Counts.DeadLetters, open)
-	}
-	if err := t.Flush(); err != nil {
-		return err
-	}
-	for _, s := range streams {
-		if len(instances) > 1 && s.Instance != "" {
-			fmt.Fprintf(w, "\n%s: with the instance %s", s.Stream, s.Instance)
-		}
-	}
-	if len(instances) > 1 {
-		fmt.Fprintln(w)
-	}
-	for _, s := range streams {
-		if !s.OpenUntil.IsZero() && time.Until(s.OpenUntil) < 24*time.Hour {
-			fmt.Fprintf(w, "\n%s: dead letters that nobody has dealt with are deleted from %s on (topics.retention): millrace dead-letters list shows them\n", s.Stream, when(s.OpenUntil))
-		}
-		if s.Cause != "" {
-			fmt.Fprintf(w, "\n%s: %s\n", s.Stream, s.Cause)
-		}
-	}
-	return nil
 }
 
 // How much of the dead letters status reads at most.

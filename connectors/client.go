@@ -173,8 +173,7 @@ func (c *Client) requestError(op string, err error) *Error {
 	if errors.As(err, &at) {
 		err = at.Err
 	}
-	secret, text := c.credential.Secret, err.Error()
-	if secret != "" && (strings.Contains(text, secret) || strings.Contains(text, url.QueryEscape(secret))) {
+	if holds(err.Error(), c.credential.Secret) {
 		err = errors.New("it failed with an error that holds the credential, and is not shown")
 	}
 	return &Error{Kind: Retry, Op: op, Err: err}

@@ -18,7 +18,7 @@ func (p *program) deadLetters() *cobra.Command {
 // selection gives a command the flags that choose letters.
 func (p *program) selection(c *cobra.Command, s *app.Selection) *cobra.Command {
 	c.Flags().StringVar(&s.Connector, "connector", "", "only those of a connector, by its `name`")
-	c.Flags().StringVar(&s.Stream, "stream", "", "only those of a stream, by its `name` or key")
+	c.Flags().StringVar(&s.Stream, "stream", "", "only those of a stream, by its `name`: messages, support/messages or its key")
 	c.Flags().StringVar(&s.Reason, "reason", "", "only those with this `reason`, such as not_json")
 	return p.configFlag(c)
 }

@@ -20,6 +20,9 @@ const (
 	// the server holds a request that it cannot fill.
 	tailPull = 500
 	tailWait = 5 * time.Second
+	// tailBytes is how much is asked for at once: a server cuts a connection for
+	// which more than 64 MiB wait, and all that the service does is on that one.
+	tailBytes = 16 << 20
 )
 
 // errAllTaken says that no consumer can be made.
@@ -143,12 +146,7 @@ func (t *tail) filters() []string {
 func (t *tail) pull(ctx context.Context, s *session, c jetstream.Consumer, delivered *uint64) (got int, end bool, err error) {
 	ctx, cancel := s.waiting(ctx, tailWait)
 	defer cancel()
-	var batch jetstream.MessageBatch
-	if t.opts.Stop {
-		batch, err = c.FetchNoWait(tailPull)
-	} else {
-		batch, err = c.Fetch(tailPull, jetstream.FetchContext(ctx))
-	}
+	batch, err := c.Fetch(tailPull, jetstream.FetchContext(ctx), jetstream.FetchMaxBytes(max(tailBytes, 2*s.maxPayload())))
 	if err != nil {
 		return 0, false, err
 	}
@@ -166,7 +164,9 @@ func (t *tail) pull(ctx context.Context, s *session, c jetstream.Consumer, deliv
 		if err := t.deliver(m, md); err != nil {
 			return got, true, err
 		}
-		t.next = md.Sequence.Stream + 1
+		if t.next = md.Sequence.Stream + 1; t.opts.Stop && t.next > t.end {
+			return got, true, nil
+		}
 	}
 	if err := cause(ctx, batch.Error()); err != nil && !errors.Is(err, context.DeadlineExceeded) {
 		return got, false, err

@@ -1,0 +1,150 @@
+package app
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/millrace-io/millrace/ledger"
+	"github.com/millrace-io/millrace/pipeline"
+)
+
+// WriteStatus writes a table that fits in 100 columns, or a wide one with all
+// there is, and below it what somebody has to know.
+func WriteStatus(w io.Writer, streams []StreamStatus, wide bool) error {
+	if len(streams) == 0 {
+		_, err := fmt.Fprintln(w, "No stream was read yet: millrace run reads them.")
+		return err
+	}
+	t := tabwriter.NewWriter(w, 2, 8, 2, ' ', 0)
+	row := (*StreamStatus).row
+	if wide {
+		fmt.Fprintln(t, "STREAM\tKEY\tSTATE\tCURSOR\tLAG\tEVENTS\tEVENTS/S\tREQUESTS/S\tBUDGET LEFT\tDUPLICATES\tSEEN 50%\tSEEN 99%\tLATE\tDEAD LETTERS\tOPEN")
+		row = (*StreamStatus).wideRow
+	} else {
+		fmt.Fprintln(t, "STREAM\tSTATE\tLAG\tEVENTS\tEVENTS/S\tSEEN 99%\tOPEN LETTERS")
+	}
+	for n := range streams {
+		fmt.Fprint(t, row(&streams[n]))
+	}
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	instances := map[string]bool{}
+	for _, s := range streams {
+		instances[s.Instance] = true
+	}
+	for n := range streams {
+		if s := &streams[n]; len(instances) > 1 && s.Instance != "" {
+			fmt.Fprintf(w, "\n%s: with the instance %s", s.name(), s.Instance)
+		}
+	}
+	if len(instances) > 1 {
+		fmt.Fprintln(w)
+	}
+	for n := range streams {
+		streams[n].writeNotes(w)
+	}
+	return nil
+}
+
+// exact tells a time as the configuration takes it.
+func exact(s ledger.Seconds) string {
+	text := s.Duration().String()
+	for _, nothing := range []string{"0s", "0m"} {
+		if rest := strings.TrimSuffix(text, nothing); rest != text && strings.ContainsAny(rest[len(rest)-1:], "hm") {
+			text = rest
+		}
+	}
+	return text
+}
+
+// name is what commands call the stream.
+func (s *StreamStatus) name() string { return shortName(s.Connector, s.Stream) }
+
+// shortName is what commands call a stream: CONNECTOR/STREAM; or its key, where no
+// connector of the configuration reads it.
+func shortName(connector, key string) string {
+	if connector == "" {
+		return key
+	}
+	return connector + "/" + key[strings.LastIndexByte(key, '/')+1:]
+}
+
+// row is the stream's line of the narrow table.
+func (s *StreamStatus) row() string {
+	_, within := s.seen()
+	return fmt.Sprintf("%s\t%s\t%s\t%d\t%.1f\t%s\t%s\n", s.name(), s.shownState(), s.lag(), s.Counts.Events, s.Events, within, s.open())
+}
+
+// wideRow is its line of the wide one.
+func (s *StreamStatus) wideRow() string {
+	cursor, left := "-", "-"
+	if !s.Cursor.IsZero() {
+		cursor = when(s.Cursor)
+	}
+	switch {
+	case s.PausedFor > 0:
+		left = "paused for " + s.pause()
+	case s.Rate > 0:
+		left = fmt.Sprintf("%.1f of %.1f/s", s.BudgetLeft, s.Rate)
+	}
+	half, within := s.seen()
+	return fmt.Sprintf("%s\t%s\t%s\t%s\t%s\t%d\t%.1f\t%.1f\t%s\t%d\t%s\t%s\t%d\t%d\t%s\n", s.name(), s.Stream, s.shownState(), cursor, s.lag(),
+		s.Counts.Events, s.Events, s.Requests, left, s.Counts.Duplicates, half, within, s.Counts.Late, s.Counts.DeadLetters, s.open())
+}
+
+// shownState says that a stream is paused before it says how it reads.
+func (s *StreamStatus) shownState() string {
+	if s.PausedFor > 0 && s.State == pipeline.StateReading {
+		return "paused"
+	}
+	return s.State
+}
+
+func (s *StreamStatus) pause() string {
+	return brief(time.Duration(s.PausedFor * float64(time.Second)))
+}
+
+func (s *StreamStatus) lag() string {
+	if s.Cursor.IsZero() {
+		return "-"
+	}
+	return brief(time.Duration(s.LagSeconds * float64(time.Second)))
+}
+
+// seen is within what time half of the records, and 99 of 100, were seen.
+func (s *StreamStatus) seen() (half, most string) {
+	if s.Lateness == nil {
+		return "-", "-"
+	}
+	return s.Lateness.P50.String(), s.Lateness.P99.String()
+}
+
+func (s *StreamStatus) open() string {
+	if s.OpenMore {
+		return fmt.Sprintf("at least %d", s.Open)
+	}
+	return fmt.Sprint(s.Open)
+}
+
+// writeNotes writes what does not fit in a table.
+func (s *StreamStatus) writeNotes(w io.Writer) {
+	if s.PausedFor > 0 {
+		fmt.Fprintf(w, "\n%s: the API lets no request through for %s more\n", s.name(), s.pause())
+	}
+	if s.Counts.Late > 0 && !s.LateByNature {
+		fmt.Fprintf(w, "\n%s: sweeps found %d records that polls had missed; overlap: %s would have caught them\n", s.name(), s.Counts.Late, exact(s.Counts.Overlap))
+		if s.Late.Records > 0 && s.Late.Records < s.Counts.Late {
+			fmt.Fprintf(w, "  the latest that found any ended at %s and found %d; overlap: %s would have caught these\n", when(s.Late.At), s.Late.Records, exact(s.Late.Overlap))
+		}
+	}
+	if !s.OpenUntil.IsZero() && time.Until(s.OpenUntil) < 24*time.Hour {
+		fmt.Fprintf(w, "\n%s: dead letters that nobody has dealt with are deleted from %s on (topics.retention): millrace dead-letters list shows them\n", s.name(), when(s.OpenUntil))
+	}
+	if s.Cause != "" {
+		fmt.Fprintf(w, "\n%s: %s\n", s.name(), s.Cause)
+	}
+}
