@@ -42,11 +42,14 @@ func replayed(t *testing.T, path string, args ...string) (total app.Resolution) 
 	return total
 }
 
-// big puts three rows of 5 MB into two endpoints, two of them the same.
+// largeRow is about how many bytes a large row has.
+const largeRow = 1 << 20
+
+// big puts three large rows into two endpoints, two of them the same.
 func big(t *testing.T, w *world, at time.Time) (records []string) {
 	t.Helper()
 	for endpoint, copies := range map[string]int{"feedyou/outgoingEmail": 1, "feedyou/urlTracker": 2} {
-		row := fmt.Sprintf(`{"userId":"u","timestamp":%q,"attachment":"%d%s","end":"\u00e9\n"}`, at.UTC().Format(time.RFC3339), copies, strings.Repeat("ab\u20ac", 1<<20))
+		row := fmt.Sprintf(`{"userId":"u","timestamp":%q,"attachment":"%d%s","end":"\u00e9\n"}`, at.UTC().Format(time.RFC3339), copies, strings.Repeat("ab\u20ac", largeRow/5))
 		if err := w.Put(endpoint, at, []byte(row), copies); err != nil {
 			t.Fatal(err)
 		}
@@ -61,7 +64,7 @@ func big(t *testing.T, w *world, at time.Time) (records []string) {
 // once when it takes more, however often and by whomever that is asked.
 func TestTooLargeForTheBroker(t *testing.T) {
 	server := startServer(t)
-	server.startWith(1 << 20)
+	server.startWith(largeRow / 4)
 	w := startWorld(t, simulator.Options{Seed: 23, Backlog: 100, Span: time.Hour})
 	rows := big(t, w, time.Now().Add(-30*time.Minute))
 	path := configureFeedyou(t, w.url, fmt.Sprintf("url: %q", server.url()), live, w.since)
@@ -132,7 +135,7 @@ func wantPublished(t *testing.T, all []event, rows []string) {
 			t.Errorf("the event %s is there twice", e.ID)
 		}
 		ids[e.ID] = true
-		if sum := hash(e.raw(t)); e.Type != events.TypeDeadLetter && len(e.data) > 4<<20 {
+		if sum := hash(e.raw(t)); e.Type != events.TypeDeadLetter && len(e.data) > largeRow/2 {
 			left[sum]--
 		}
 	}
