@@ -104,7 +104,11 @@ func WriteCheck(w io.Writer, results []CheckResult) error {
 	t := tabwriter.NewWriter(w, 2, 8, 2, ' ', 0)
 	fmt.Fprintln(t, "WHAT\tKIND\tACCOUNT\tSTREAMS\tRESULT")
 	for _, r := range results {
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", r.What, r.Kind, r.Account, r.Streams, r.Result)
+		streams := r.Streams
+		if many := 1 + strings.Count(streams, ","); many > 3 {
+			streams = fmt.Sprint(many)
+		}
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", r.What, r.Kind, r.Account, streams, r.Result)
 	}
 	return t.Flush()
 }

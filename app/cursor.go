@@ -99,7 +99,7 @@ func WriteCursors(w io.Writer, cursors []Cursor) error {
 		} else {
 			fmt.Fprintf(t, "sweep\tunder way, %s to go\n", span(c.Sweep))
 		}
-		kept := "of everything"
+		kept := "of all that was published"
 		if !c.IDsSince.IsZero() {
 			kept = "of what was published from " + when(c.IDsSince) + " on"
 		}

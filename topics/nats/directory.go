@@ -21,14 +21,17 @@ const (
 // directory is the embedded server's directory, locked. nats-server does not
 // lock its store: two servers on one would both acknowledge the same sequences.
 type directory struct {
-	path string
-	lock *flock.Flock
+	path    string
+	lock    *flock.Flock
+	command bool // we are an operating command
 }
 
-// service is what a running service tells of itself in its directory.
+// service is what who holds a directory tells of itself there.
 type service struct {
-	PID    int    `json:"pid"`
-	Listen string `json:"listen"`
+	PID     int    `json:"pid"`
+	Command bool   `json:"command,omitempty"` // it is an operating command, and soon gone
+	Open    bool   `json:"open"`              // it has started
+	Listen  string `json:"listen"`            // "": nowhere
 }
 
 // inUseError says that another process holds the directory.
@@ -41,14 +44,14 @@ func (e *inUseError) Error() string {
 	return fmt.Sprintf("directory %s is in use by another millrace (pid %d): stop it, or give this one a broker.nats.dir of its own or connect it as a client with broker.nats.url", e.path, e.PID)
 }
 
-func lockDirectory(path string) (*directory, error) {
+func lockDirectory(path string, command bool) (*directory, error) {
 	if path == "" {
 		return nil, errors.New("broker.nats.dir is empty: name a directory that millrace may write to")
 	}
 	if err := os.MkdirAll(path, 0o700); err != nil {
 		return nil, fmt.Errorf("broker.nats.dir: cannot make directory %s: %w: name one that millrace may write to", path, err)
 	}
-	d := &directory{path: path}
+	d := &directory{path: path, command: command}
 	d.lock = flock.New(filepath.Join(path, lockFile), flock.SetPermissions(0o600))
 	locked, err := d.lock.TryLock()
 	if err != nil {
@@ -58,15 +61,16 @@ func lockDirectory(path string) (*directory, error) {
 		running, _ := readService(path)
 		return nil, errors.Join(&inUseError{path: path, service: running}, d.lock.Close())
 	}
-	if err := d.announce(""); err != nil {
+	if err := d.announce("", false); err != nil {
 		return nil, errors.Join(err, d.unlock())
 	}
 	return d, nil
 }
 
-// announce writes down who holds the directory and where it listens.
-func (d *directory) announce(listen string) error {
-	text, err := json.Marshal(service{PID: os.Getpid(), Listen: listen})
+// announce writes down who holds the directory, and where it listens once it is
+// open.
+func (d *directory) announce(listen string, open bool) error {
+	text, err := json.Marshal(service{PID: os.Getpid(), Command: d.command, Open: open, Listen: listen})
 	if err != nil {
 		return err
 	}

@@ -198,3 +198,35 @@ func TestStreamOfAnotherShapeIsRefused(t *testing.T) {
 		t.Errorf("a loose one: %+v, %v, %v", fit, changed, err)
 	}
 }
+
+// An operating command that has the directory is soon gone: a service that starts
+// meanwhile waits for it, and does not say that the directory is in use.
+func TestServiceWaitsForACommand(t *testing.T) {
+	dir := t.TempDir()
+	command, err := Open(t.Context(), Options{Dir: dir, Operator: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !command.Offline() {
+		t.Error("a command without a service is not offline")
+	}
+	started := make(chan error)
+	go func() {
+		service, err := Open(t.Context(), Options{Dir: dir})
+		if err == nil {
+			err = service.Close()
+		}
+		started <- err
+	}()
+	select {
+	case err := <-started:
+		t.Fatalf("a service started beside a command: %v", err)
+	case <-time.After(100 * time.Millisecond):
+	}
+	if err := command.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-started; err != nil {
+		t.Error(err)
+	}
+}

@@ -50,7 +50,7 @@ func openDir(opts Options) (*embedded, error) {
 			return nil, local(err)
 		}
 	}
-	dir, err := lockDirectory(opts.Dir)
+	dir, err := lockDirectory(opts.Dir, opts.Operator)
 	if err != nil {
 		return nil, local(err)
 	}
@@ -198,7 +198,7 @@ func (e *embedded) portFree() error {
 // open lets clients in.
 func (e *embedded) open(s *session) error {
 	if e.host == "" {
-		return e.dir.announce("")
+		return e.dir.announce("", true)
 	}
 	opened := make(chan struct{})
 	s.srv.AcceptLoop(opened)
@@ -211,7 +211,7 @@ func (e *embedded) open(s *session) error {
 	e.port, e.listen = addr.Port, net.JoinHostPort(e.host, strconv.Itoa(addr.Port))
 	listen := e.listen
 	e.mu.Unlock()
-	return e.dir.announce(listen)
+	return e.dir.announce(listen, true)
 }
 
 // serveEmbedded starts the embedded server, repairs its store and only then

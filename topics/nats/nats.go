@@ -178,7 +178,7 @@ func (b *Broker) start(ctx context.Context) (err error) {
 	case b.opts.Operator:
 		b.session, err = b.operate(ctx)
 	default:
-		b.embedded, err = openDir(b.opts)
+		b.embedded, _, err = b.takeDir(ctx, b.opts)
 		if err == nil {
 			b.session, err = b.serveEmbedded(ctx)
 		}

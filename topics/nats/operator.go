@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
+	"time"
 
 	natsgo "github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -19,20 +20,18 @@ import (
 func (b *Broker) operate(ctx context.Context) (*session, error) {
 	opts := b.opts
 	opts.Listen = ""
-	e, err := openDir(opts)
+	e, running, err := b.takeDir(ctx, opts)
 	if err == nil {
 		b.embedded, b.offline = e, true
 		return b.serveEmbedded(ctx)
 	}
 	var used *inUseError
-	if !errors.As(err, &used) {
+	switch {
+	case !errors.As(err, &used) || running.Command:
 		return nil, err
-	}
-	running, err := readService(opts.Dir)
-	if err != nil {
-		return nil, local(fmt.Errorf("another process holds directory %s, but does not say where it listens (%w): try again when it has started", opts.Dir, err))
-	}
-	if running.Listen == "" {
+	case !running.Open:
+		return nil, local(fmt.Errorf("another process (pid %d) holds directory %s, and has not started yet: try again when it has", running.PID, opts.Dir))
+	case running.Listen == "":
 		return nil, local(fmt.Errorf("the millrace on directory %s (pid %d) has no listener (broker.nats.listen is \"\"): operating commands work only while it is stopped", opts.Dir, running.PID))
 	}
 	s, err := b.connectOwn(ctx, running)
@@ -40,6 +39,31 @@ func (b *Broker) operate(ctx context.Context) (*session, error) {
 		return nil, local(fmt.Errorf("connect to the millrace on directory %s at %s: %w", opts.Dir, running.Listen, err))
 	}
 	return s, nil
+}
+
+// dirWait is how long we wait for a directory that an operating command holds,
+// which is soon gone, or for a service that is just starting.
+const dirWait = 5 * time.Second
+
+// takeDir opens the directory. Where another process has it, the error is an
+// *inUseError, and running is what that process tells of itself.
+func (b *Broker) takeDir(ctx context.Context, opts Options) (e *embedded, running service, err error) {
+	for deadline := time.Now().Add(dirWait); ; {
+		e, err = openDir(opts)
+		var used *inUseError
+		if !errors.As(err, &used) {
+			return e, running, err
+		}
+		var unread error
+		running, unread = readService(opts.Dir)
+		passing := unread != nil || running.Command || opts.Operator && !running.Open
+		if !passing || time.Now().After(deadline) {
+			return nil, running, err
+		}
+		if !pause(ctx, 0) {
+			return nil, running, ctx.Err()
+		}
+	}
 }
 
 // connectOwn logs in to our own service through its listener.
