@@ -86,7 +86,7 @@ func TestTooLargeForTheBroker(t *testing.T) {
 	if text := must(t, "dead-letters", "show", letters[0].ID, "-c", path); !strings.HasSuffix(text, "\n\n"+letters[0].bytes(t)+"\n") {
 		t.Errorf("it is shown as %.300q", text)
 	}
-	wantAll(t, readBroker(t, nats.Options{URL: server.url()}), path, w.Account())
+	wantAll(t, readBroker(t, nats.Options{URL: server.url()}), path, w.Simulator.Account())
 	if r := replayed(t, path, "--all"); r.Replayed != 0 || len(r.Dead) != 1 {
 		t.Errorf("a replay with no more room did %+v", r)
 	}

@@ -231,7 +231,7 @@ func TestPoisonOfFeedyou(t *testing.T) {
 	w := startWorld(t, simulator.Options{Seed: 21, Backlog: 300, Span: time.Hour})
 	at := time.Now().Add(-40 * time.Minute)
 	want := poisons()
-	for n, endpoint := range feedyouEndpoints(w.Account()) {
+	for n, endpoint := range feedyouEndpoints(w.Simulator.Account()) {
 		for _, records := range want {
 			for i, record := range records {
 				if err := w.Put(endpoint, at.Add(time.Duration(n+i)*time.Second), []byte(record), 1); err != nil {
@@ -248,7 +248,7 @@ func TestPoisonOfFeedyou(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "data")
 	path := configureFeedyou(t, w.url, embeddedIn(dir), fast, w.since)
 	must(t, "run", "--once", "-c", path)
-	wantAll(t, readTopics(t, dir), path, w.Account())
+	wantAll(t, readTopics(t, dir), path, w.Simulator.Account())
 	wantLetters(t, path, "outgoingEmail", want)
 	wantLetters(t, path, "urlTracker", want)
 	wantShown(t, path, "urlTracker")
@@ -314,7 +314,7 @@ func TestPoisonOfDeepConverse(t *testing.T) {
 		for _, record := range odd {
 			expected[hash([]byte(record))]++
 		}
-		for _, r := range w.Account().Endpoints["deepconverse/"+stream].Records {
+		for _, r := range w.Simulator.Account().Endpoints["deepconverse/"+stream].Records {
 			expected[r.SHA256]++
 		}
 		if !maps.Equal(sums, expected) {

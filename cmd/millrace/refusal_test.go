@@ -64,14 +64,14 @@ func TestOldBot(t *testing.T) {
 	if n := strings.Count(notes.String(), "the account does not have the stream"); n != 7 {
 		t.Errorf("%d warnings of streams that are not there:\n%s", n, notes.String())
 	}
-	wantAll(t, readTopics(t, dir), once, simulator.Account{Endpoints: map[string]simulator.Endpoint{"feedyou/userData": w.Account().Endpoints["feedyou/userData"]}})
+	wantAll(t, readTopics(t, dir), once, simulator.Account{Endpoints: map[string]simulator.Endpoint{"feedyou/userData": w.Simulator.Account().Endpoints["feedyou/userData"]}})
 
 	listen := freePort(t)
 	path := configureFeedyou(t, w.url, fmt.Sprintf("dir: %q, listen: %q", t.TempDir(), listen), live, w.since)
 	rewrite(t, path, `http: {listen: ""}`, fmt.Sprintf("http: {listen: %q}", page))
 	c := startChild(t, "run", "-c", path)
 	awaitRunning(t, c)
-	users := len(w.Account().Endpoints["feedyou/userData"].Records)
+	users := len(w.Simulator.Account().Endpoints["feedyou/userData"].Records)
 	await(t, c, func() bool {
 		s := statuses(t, path)
 		unavailable := 0
@@ -93,7 +93,7 @@ func TestOldBot(t *testing.T) {
 		t.Errorf("the metrics do not count the refusals:\n%s", body)
 	}
 	// The others are asked about once a minute; userData is asked all the time.
-	for name, e := range w.Account().Endpoints {
+	for name, e := range w.Simulator.Account().Endpoints {
 		if strings.HasPrefix(name, "feedyou/") && name != "feedyou/userData" && e.Requests > 5 {
 			t.Errorf("%s is asked %d times, though it is not there", name, e.Requests)
 		}
