@@ -175,6 +175,7 @@ func (d *difference) keep(ctx context.Context, began time.Time, r *events.Record
 	if !d.b.stream.timeless(r) {
 		return d.add(ctx, began, r)
 	}
+	d.timeless++
 	d.more.hashes = append(d.more.hashes, contentOf(r))
 	if d.size += len(r.Raw) + len(r.Members) + len(r.Masked) + int(unsafe.Sizeof(*r)); d.size > maxHeld {
 		d.held = nil

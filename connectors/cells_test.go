@@ -242,3 +242,59 @@ func TestQuietCells(t *testing.T) {
 		}
 	})
 }
+
+// The same while time goes on: each read comes to a moment inside of a cell or to
+// its end, and reads little again.
+func TestCellsAsTimeGoesOn(t *testing.T) {
+	for kind, within := range bounds {
+		for seed := range uint64(8) {
+			synctest.Test(t, func(t *testing.T) { cellsAsTimeGoesOn(t, kind, within, seed) })
+		}
+	}
+}
+
+func cellsAsTimeGoesOn(t *testing.T, kind string, within func(at, from, to time.Time) bool, seed uint64) {
+	dice := rand.New(rand.NewPCG(seed, 7))
+	began := time.Now().Add(time.Duration(dice.IntN(900)) * time.Second)
+	end := began.Add(3 * time.Hour)
+	records := scatter(dice, began.Add(time.Second), end.Sub(began)-2*time.Second, 150)
+	api := &fakeAPI{page: []int{40, 1e9}[seed%2], number: mixed, within: within}
+	api.fail = func(int, Request) error {
+		if dice.IntN(6) == 0 {
+			return errors.New("a failure")
+		}
+		return nil
+	}
+	stream := fakeStream(t, api, func(o *Options) { o.Since, o.Overlap = began, 2*time.Second+time.Duration(dice.IntN(3))*time.Minute })
+	kept := store{Progress: Progress{Cells: seed%4 == 3}}
+	var all []*Batch
+	for now := began; now.Before(end); {
+		if now = now.Add(time.Duration(1+dice.IntN(1500)) * time.Second); dice.IntN(3) == 0 {
+			now = now.Truncate(events.Quarter).Add(events.Quarter)
+		}
+		time.Sleep(time.Until(now))
+		var visible []fakeRecord
+		for _, x := range records {
+			if !x.at.After(time.Now()) {
+				visible = append(visible, x)
+			}
+		}
+		api.mu.Lock()
+		api.records = visible
+		api.mu.Unlock()
+		left := dice.IntN(60)
+		some, _ := readOnce(t, stream, &kept, func(*Batch) error {
+			if left--; left < 0 {
+				return errors.New("killed")
+			}
+			return nil
+		})
+		all = append(all, some...)
+	}
+	api.records, api.fail = records, nil
+	time.Sleep(time.Hour)
+	some, err := readOnce(t, stream, &kept, nil)
+	if got, want := published(append(all, some...)), countsOf(kind, records); err != nil || !maps.Equal(got, want) {
+		t.Errorf("%s, seed %d: %v\nwant\n%v, %v", kind, seed, got, want, err)
+	}
+}

@@ -180,7 +180,7 @@ func (l *lane) learn(r *windowRead) {
 		l.size, least = min(l.size, r.shortest), time.Second
 	case l.slow.shrinks(length, r.slowest):
 		l.size, least = min(l.size, length/2), time.Second
-	case r.cells:
+	case r.timeless > 0:
 		l.size = events.Quarter
 	case aimed < length:
 		l.size = min(l.size, aimed)

@@ -28,6 +28,7 @@ type windowRead struct {
 	pages    int
 	records  int
 	bytes    int           // of all records
+	timeless int           // records that only a cell can tell apart
 	slowest  time.Duration // answer, from the request to its first byte
 	shortest time.Duration // the shortest part that it was cut into; 0: it was not
 	failing  failures

@@ -131,11 +131,13 @@ func (b *Book) unload(p *page) {
 	p.loaded, p.ids, p.versions = false, nil, nil
 }
 
-// Before returns the names of the entries whose windows ended before a time.
-func (b *Book) Before(t time.Time) []string {
+// Before returns the names of the entries whose windows ended before a time, but
+// for those that touch a range to keep.
+func (b *Book) Before(t time.Time, keep ...Range) []string {
 	var names []string
 	for name, p := range b.pages {
-		if p.window.To.Before(t) {
+		kept := slices.ContainsFunc(keep, func(r Range) bool { return touches(p.window, r) })
+		if p.window.To.Before(t) && !kept {
 			names = append(names, name)
 		}
 	}
@@ -161,6 +163,7 @@ type Draft struct {
 	book    *Book
 	ids     map[events.ID]struct{}
 	records map[events.Identity][]version
+	renew   time.Time
 	entry   Entry
 }
 
@@ -168,6 +171,11 @@ type Draft struct {
 func (b *Book) Draft() *Draft {
 	return &Draft{book: b, ids: map[events.ID]struct{}{}}
 }
+
+// Renew has the draft write down again what it knows of a record that changes,
+// where that stands in an entry whose window ended before a time: the entry will
+// be forgotten, and the record is still there.
+func (d *Draft) Renew(before time.Time) { d.renew = before }
 
 // Record checks a record that never changes; it returns false for a duplicate.
 func (d *Draft) Record(id events.ID) bool {
@@ -200,16 +208,23 @@ func (d *Draft) Version(record events.Identity, content events.Hash, began, ende
 	}
 	switch {
 	case latest != nil && latest.content == content:
+		if latest.page != nil && latest.page.window.To.Before(d.renew) {
+			d.note(RecordVersion{record, content, latest.number, latest.ended})
+		}
 		return record.Version(content, int(latest.number)), false
 	case latest != nil && began.Before(latest.ended):
 		return events.ID{}, false
 	}
+	d.note(RecordVersion{record, content, number, ended})
+	return record.Version(content, int(number)), true
+}
+
+func (d *Draft) note(v RecordVersion) {
 	if d.records == nil {
 		d.records = map[events.Identity][]version{}
 	}
-	d.records[record] = append(d.records[record], version{content: content, number: number, ended: ended})
-	d.entry.Versions = append(d.entry.Versions, RecordVersion{record, content, number, ended})
-	return record.Version(content, int(number)), true
+	d.records[v.Record] = append(d.records[v.Record], version{content: v.Content, number: v.Number, ended: v.ended})
+	d.entry.Versions = append(d.entry.Versions, v)
 }
 
 // Versions returns how many versions of a record are known.

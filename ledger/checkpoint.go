@@ -46,6 +46,9 @@ type Checkpoint struct {
 	Forgotten time.Time `json:"forgotten,omitzero"`
 	// Replay is the replay that is under way; nil when none is.
 	Replay *Replay `json:"replay,omitempty"`
+	// Skipped is the end of what was skipped by hand: overlap and sweeps reach no
+	// further back. Zero: nothing was.
+	Skipped time.Time `json:"skipped,omitzero"`
 	// Cells: records with neither an id nor a time were met, and are told apart by
 	// the quarter of an hour that they fell into.
 	Cells bool `json:"cells,omitempty"`

@@ -17,13 +17,14 @@ import (
 func floor(c *ledger.Checkpoint) time.Time {
 	var at time.Time
 	if !c.Forgotten.IsZero() {
-		at = c.Forgotten.Add(slack)
-		if c.Cells { // which are read from their beginning
-			at = at.Add(events.Quarter - 1).Truncate(events.Quarter)
-		}
-		if c.Live.At.Before(at) {
-			at = c.Live.At
-		}
+		// Cells are read from their beginning, and who knows when the first is met.
+		at = c.Forgotten.Add(slack + events.Quarter - 1).Truncate(events.Quarter)
+	}
+	if c.Skipped.After(at) {
+		at = c.Skipped
+	}
+	if c.Live.At.Before(at) {
+		at = c.Live.At
 	}
 	if c.Replay != nil {
 		at = c.Replay.From
@@ -81,7 +82,7 @@ func (t *tenure) tidy(ctx context.Context) {
 	if cutoff := t.cutoff(c); cutoff.Before(before) {
 		before = cutoff
 	}
-	names := append(t.book.Before(before), t.expired(t.opts.Now())...)
+	names := append(t.book.Before(before, edges(c)...), t.expired(t.opts.Now())...)
 	if len(names) == 0 {
 		return
 	}
@@ -91,6 +92,19 @@ func (t *tenure) tidy(ctx context.Context) {
 	}
 	t.book.Forget(names)
 	t.resolutions = slices.DeleteFunc(t.resolutions, func(name string) bool { return slices.Contains(names, name) })
+}
+
+// edges are where what was covered ends and something was skipped behind it, as
+// far back as a quarter of an hour that is read as a whole. A read of what was
+// skipped begins there, and needs to know what was published.
+func edges(c *ledger.Checkpoint) []ledger.Range {
+	var ends []ledger.Range
+	for _, r := range c.Covered {
+		if r.To.Before(c.Live.At) {
+			ends = append(ends, ledger.Range{From: r.To.Add(-events.Quarter), To: r.To})
+		}
+	}
+	return ends
 }
 
 // expired returns the resolutions whose dead letters are gone: these were

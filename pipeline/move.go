@@ -3,6 +3,7 @@ package pipeline
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/millrace-io/millrace/connectors"
@@ -76,12 +77,13 @@ func PlanMove(c *ledger.Checkpoint, m Move, now time.Time) (*Plan, error) {
 	if r := c.Replay; r != nil && to.Before(r.From) {
 		return nil, refuse("a replay is under way from %s to %s: wait until the cursor is past it, or begin another one with --replay", text(r.From), text(r.To))
 	}
-	grain := time.Second // of what is read as a whole
-	if c.Cells {
-		grain = events.Quarter
-	}
-	if lost := lostIn(c, ledger.Range{From: to.Truncate(grain), To: cursor}); len(lost) > 0 {
-		possible := lost[len(lost)-1].To.Add(grain - 1).Truncate(grain)
+	// A quarter of an hour may be read as a whole.
+	lost := slices.DeleteFunc(lostIn(c, ledger.Range{From: to.Truncate(events.Quarter), To: cursor}), func(r ledger.Range) bool {
+		// What ends where something was skipped is remembered.
+		return !r.To.After(to) && slices.ContainsFunc(edges(c), func(edge ledger.Range) bool { return edge.To.Equal(r.To) })
+	})
+	if len(lost) > 0 {
+		possible := lost[len(lost)-1].To.Add(events.Quarter - 1).Truncate(events.Quarter)
 		return nil, refuse("what was published before %s is not remembered any more (dedup_horizon), so reading again from %s would repeat it unseen: move to %s or later, or publish all that is read again once more, marked, with --replay",
 			text(c.Forgotten), text(to), text(possible))
 	}
@@ -140,6 +142,12 @@ func (t *tenure) move(ctx context.Context, m Move) (*Plan, error) {
 func (p *Plan) apply(c *ledger.Checkpoint) {
 	lost := lostIn(c, p.Read)
 	c.Live = ledger.Lane{At: p.To}
+	switch {
+	case !p.Skipped.To.IsZero():
+		c.Skipped = p.Skipped.To
+	case p.To.Before(c.Skipped):
+		c.Skipped = time.Time{}
+	}
 	c.Sweep, c.Finding = ledger.Sweep{Due: c.Sweep.Due}, ledger.Late{}
 	if !p.Since.IsZero() {
 		c.Since = p.Since
