@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 	"time"
 
@@ -16,10 +17,11 @@ import (
 // versions of all windows that are kept, since a change may move a record from
 // one window to another. It is not for concurrent use.
 type Book struct {
-	pages   map[string]*page // by the entry's name
-	ids     map[events.ID]struct{}
+	pages   map[string]*page     // by the entry's name
+	ids     map[events.ID]uint32 // and the number of the page that holds each
 	records map[events.Identity][]version
-	all     bool // versioned: every page is needed
+	all     bool   // versioned: every page is needed
+	number  uint32 // of the page that was loaded last
 }
 
 // page is what the book knows of one entry.
@@ -28,7 +30,7 @@ type page struct {
 	window   Range
 	commit   uint64
 	loaded   bool
-	ids      []events.ID
+	number   uint32
 	versions []events.Identity
 }
 
@@ -42,7 +44,7 @@ type version struct {
 // NewBook returns a book of the entries with these names, none of them loaded.
 func NewBook(versioned bool, names []string) (*Book, error) {
 	b := &Book{
-		pages: map[string]*page{}, ids: map[events.ID]struct{}{},
+		pages: map[string]*page{}, ids: map[events.ID]uint32{},
 		records: map[events.Identity][]version{}, all: versioned,
 	}
 	for _, name := range names {
@@ -92,9 +94,10 @@ func (b *Book) Load(name string, e *Entry) {
 	if p.loaded {
 		return
 	}
-	p.loaded, p.ids = true, e.IDs
+	b.number++
+	p.loaded, p.number = true, b.number
 	for _, id := range e.IDs {
-		b.ids[id] = struct{}{}
+		b.ids[id] = p.number
 	}
 	for _, v := range e.Versions {
 		b.records[v.Record] = append(b.records[v.Record], version{v.Content, v.Number, v.ended, p})
@@ -108,27 +111,35 @@ func (b *Book) Unload(reading ...Range) {
 	if b.all {
 		return
 	}
+	var unused []*page
 	for _, p := range b.pages {
-		used := slices.ContainsFunc(reading, func(r Range) bool { return touches(p.window, r) })
-		if p.loaded && !used {
-			b.unload(p)
+		if !slices.ContainsFunc(reading, func(r Range) bool { return touches(p.window, r) }) {
+			unused = append(unused, p)
 		}
 	}
+	b.unload(unused)
 }
 
-func (b *Book) unload(p *page) {
-	for _, id := range p.ids {
-		delete(b.ids, id)
-	}
-	for _, record := range p.versions {
-		kept := slices.DeleteFunc(b.records[record], func(v version) bool { return v.page == p })
-		if len(kept) == 0 {
-			delete(b.records, record)
-		} else {
-			b.records[record] = kept
+func (b *Book) unload(pages []*page) {
+	gone := map[uint32]bool{}
+	for _, p := range pages {
+		if !p.loaded {
+			continue
 		}
+		gone[p.number] = true
+		for _, record := range p.versions {
+			kept := slices.DeleteFunc(b.records[record], func(v version) bool { return v.page == p })
+			if len(kept) == 0 {
+				delete(b.records, record)
+			} else {
+				b.records[record] = kept
+			}
+		}
+		p.loaded, p.versions = false, nil
 	}
-	p.loaded, p.ids, p.versions = false, nil, nil
+	if len(gone) > 0 {
+		maps.DeleteFunc(b.ids, func(_ events.ID, number uint32) bool { return gone[number] })
+	}
 }
 
 // Before returns the names of the entries whose windows ended before a time, but
@@ -146,12 +157,14 @@ func (b *Book) Before(t time.Time, keep ...Range) []string {
 
 // Forget drops entries for ever.
 func (b *Book) Forget(names []string) {
+	var forgotten []*page
 	for _, name := range names {
 		if p := b.pages[name]; p != nil {
-			b.unload(p)
+			forgotten = append(forgotten, p)
 			delete(b.pages, name)
 		}
 	}
+	b.unload(forgotten)
 }
 
 // Len returns how many entries there are, and how many ids are in memory.
