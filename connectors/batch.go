@@ -2,6 +2,7 @@ package connectors
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/binary"
 	"time"
@@ -146,53 +147,72 @@ func jsonLines(records []Prepared) []byte {
 // bits of their identities, as an answer can be very long: two of a million
 // records are taken for equal in one pass of 36 million.
 type tally struct {
-	first int // where counting begins
-	seen  map[uint64]struct{}
-	more  map[uint64]int32 // how many came after the first, where any did
-	page  []uint64         // what the page that is being read has added, but for the first
-	later bool             // a page was read: what the next one adds must be known apart
+	first int                 // where counting begins
+	seen  *events.Set[uint64] // by the pages that were read, or the first that is being read
+	page  map[uint64]struct{} // by the page that is being read, but for the first
+	more  map[uint64]int32    // how many came after the first, where any did
+	again []uint64            // of these, what the page that is being read has added
+	later bool                // a page was read: what the next one adds must be known apart
 }
 
 // next returns how many equals came before.
 func (t *tally) next(id events.Identity) int {
 	short := binary.BigEndian.Uint64(id[:])
-	if t.later {
-		t.page = append(t.page, short)
-	}
-	if _, again := t.seen[short]; !again {
-		if t.seen == nil {
-			t.seen = map[uint64]struct{}{}
-		}
-		t.seen[short] = struct{}{}
+	if t.isNew(short) {
 		return t.first
 	}
 	if t.more == nil {
 		t.more = map[uint64]int32{}
 	}
 	t.more[short]++
+	if t.later {
+		t.again = append(t.again, short)
+	}
 	return t.first + int(t.more[short])
+}
+
+func (t *tally) isNew(short uint64) bool {
+	if t.seen == nil {
+		t.seen = events.NewSet(cmp.Compare[uint64])
+	}
+	if !t.later {
+		return t.seen.Add(short)
+	}
+	if _, ok := t.page[short]; ok || t.seen.Has(short) {
+		return false
+	}
+	if t.page == nil {
+		t.page = map[uint64]struct{}{}
+	}
+	t.page[short] = struct{}{}
+	return true
 }
 
 // commitPage keeps what the page has added, dropPage takes it back: the page is
 // read again.
-func (t *tally) commitPage() { t.page, t.later = t.page[:0], true }
+func (t *tally) commitPage() {
+	for short := range t.page {
+		t.seen.Add(short)
+	}
+	clear(t.page)
+	t.again, t.later = t.again[:0], true
+}
 
 func (t *tally) dropPage() {
 	if !t.later {
 		*t = tally{first: t.first}
 		return
 	}
-	for _, short := range t.page {
-		if t.more[short] > 0 {
-			t.more[short]--
-		} else {
-			delete(t.seen, short)
+	for _, short := range t.again {
+		if t.more[short]--; t.more[short] == 0 {
+			delete(t.more, short)
 		}
 	}
-	t.page = t.page[:0]
+	clear(t.page)
+	t.again = t.again[:0]
 }
 
-func (t *tally) empty() bool { return len(t.seen) == 0 }
+func (t *tally) empty() bool { return t.seen == nil || t.seen.Len() == 0 }
 
 type batchKey struct{}
 

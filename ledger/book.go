@@ -1,8 +1,8 @@
 package ledger
 
 import (
+	"bytes"
 	"cmp"
-	"maps"
 	"slices"
 	"time"
 
@@ -17,11 +17,11 @@ import (
 // versions of all windows that are kept, since a change may move a record from
 // one window to another. It is not for concurrent use.
 type Book struct {
-	pages   map[string]*page     // by the entry's name
-	ids     map[events.ID]uint32 // and the number of the page that holds each
+	pages   map[string]*page // by the entry's name
+	ids     *events.Set[events.ID]
+	stale   int // ids of pages that are unloaded: they are in the set still
 	records map[events.Identity][]version
-	all     bool   // versioned: every page is needed
-	number  uint32 // of the page that was loaded last
+	all     bool // versioned: every page is needed
 }
 
 // page is what the book knows of one entry.
@@ -30,7 +30,7 @@ type page struct {
 	window   Range
 	commit   uint64
 	loaded   bool
-	number   uint32
+	ids      int // how many
 	versions []events.Identity
 }
 
@@ -44,7 +44,7 @@ type version struct {
 // NewBook returns a book of the entries with these names, none of them loaded.
 func NewBook(versioned bool, names []string) (*Book, error) {
 	b := &Book{
-		pages: map[string]*page{}, ids: map[events.ID]uint32{},
+		pages: map[string]*page{}, ids: newIDs(),
 		records: map[events.Identity][]version{}, all: versioned,
 	}
 	for _, name := range names {
@@ -94,10 +94,9 @@ func (b *Book) Load(name string, e *Entry) {
 	if p.loaded {
 		return
 	}
-	b.number++
-	p.loaded, p.number = true, b.number
+	p.loaded, p.ids = true, len(e.IDs)
 	for _, id := range e.IDs {
-		b.ids[id] = p.number
+		b.ids.Add(id)
 	}
 	for _, v := range e.Versions {
 		b.records[v.Record] = append(b.records[v.Record], version{v.Content, v.Number, v.ended, p})
@@ -120,13 +119,15 @@ func (b *Book) Unload(reading ...Range) {
 	b.unload(unused)
 }
 
+// manyStale is how many ids that are not needed are kept: they do no harm but
+// that they take memory, and to be rid of them all others are loaded again.
+const manyStale = 1 << 17
+
 func (b *Book) unload(pages []*page) {
-	gone := map[uint32]bool{}
 	for _, p := range pages {
 		if !p.loaded {
 			continue
 		}
-		gone[p.number] = true
 		for _, record := range p.versions {
 			kept := slices.DeleteFunc(b.records[record], func(v version) bool { return v.page == p })
 			if len(kept) == 0 {
@@ -135,11 +136,20 @@ func (b *Book) unload(pages []*page) {
 				b.records[record] = kept
 			}
 		}
+		b.stale += p.ids
 		p.loaded, p.versions = false, nil
 	}
-	if len(gone) > 0 {
-		maps.DeleteFunc(b.ids, func(_ events.ID, number uint32) bool { return gone[number] })
+	if b.stale < manyStale || b.all {
+		return
 	}
+	b.ids, b.stale = newIDs(), 0
+	for _, p := range b.pages {
+		p.loaded = false
+	}
+}
+
+func newIDs() *events.Set[events.ID] {
+	return events.NewSet(func(x, y events.ID) int { return bytes.Compare(x[:], y[:]) })
 }
 
 // Before returns the names of the entries whose windows ended before a time, but
@@ -168,7 +178,7 @@ func (b *Book) Forget(names []string) {
 }
 
 // Len returns how many entries there are, and how many ids are in memory.
-func (b *Book) Len() (entries, ids int) { return len(b.pages), len(b.ids) + len(b.records) }
+func (b *Book) Len() (entries, ids int) { return len(b.pages), b.ids.Len() + len(b.records) }
 
 // Draft checks records against the book and against each other. Nothing of it
 // is in the book until Mark.
@@ -192,7 +202,7 @@ func (d *Draft) Renew(before time.Time) { d.renew = before }
 
 // Record checks a record that never changes; it returns false for a duplicate.
 func (d *Draft) Record(id events.ID) bool {
-	if _, out := d.book.ids[id]; out {
+	if d.book.ids.Has(id) {
 		return false
 	}
 	if _, out := d.ids[id]; out {
