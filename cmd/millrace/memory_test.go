@@ -42,7 +42,7 @@ func (g *giant) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if g.timed {
 		timestamp = fmt.Sprintf(`"timestamp":%d,`, g.at.Unix())
 	}
-	filler := strings.Repeat("x", 900)
+	filler := strings.Repeat("x", 400)
 	n := int64(0)
 	for written := 0; written < g.bytes; n++ {
 		if n > 0 {
