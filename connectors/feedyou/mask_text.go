@@ -92,7 +92,7 @@ func secretIn(line []byte, what inside) (span, bool) {
 		if named {
 			name = bytes.TrimRight(name, " \t\"'")
 			name = name[bytes.LastIndexAny(name, " \t,;?&|\"'{}[]()<>")+1:]
-			host = line[at] == ':' && bytes.IndexAny(name, "./") >= 0
+			host = line[at] == ':' && bytes.ContainsAny(name, "./")
 		}
 		if !host && mayHide(name) {
 			behind := bytes.TrimLeft(line[at+1:], " \t")

@@ -57,7 +57,7 @@ func hostOf(host []byte) ([]byte, bool) {
 // method or white space may stand before the scheme.
 func schemeEnd(text []byte) (int, bool) {
 	i := bytes.Index(text, []byte("://"))
-	if i >= 0 && bytes.IndexAny(text[:i], "@?#;") < 0 {
+	if i >= 0 && !bytes.ContainsAny(text[:i], "@?#;") {
 		i++
 		return i + slashesAt(text[i:]), true
 	}
@@ -115,20 +115,22 @@ func (m *masker) parameter(s span) {
 }
 
 // secretParameter returns where the value of the first name of credentials in a
-// parameter begins, -1 without one. A name stands at the beginning, or behind
-// what separates parameters.
+// parameter begins, -1 without one. What is before an equals sign is a name, in a
+// value what is behind the first character that may separate parameters.
 func secretParameter(text []byte) int {
 	for from := 0; ; {
 		equals := bytes.IndexByte(text[from:], '=')
 		if equals < 0 {
 			return -1
 		}
-		equals += from
-		separator := bytes.LastIndexAny(text[from:equals], "&;?#,| ")
-		if (from == 0 || separator >= 0) && isSecret(text[from+separator+1:equals]) {
-			return equals + 1
+		name := text[from : from+equals]
+		if from > 0 {
+			name = name[until(name, 0, "&;?#,| "):]
 		}
-		from = equals + 1
+		from += equals + 1
+		if isSecret(name) {
+			return from
+		}
 	}
 }
 
