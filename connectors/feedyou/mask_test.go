@@ -68,6 +68,13 @@ func TestHeadersAreMasked(t *testing.T) {
 	}
 }
 
+// JSON that was cut is no name of a header, wherever it stands.
+func TestCutHeadersAreMasked(t *testing.T) {
+	checkMasked(t, `{"requestHeaders":["{\"Authorization\":\"Bearer x","[\"Cookie\",\"x","\"token: x","Accept: a",["[\"Key\",\"x","y"]]}`,
+		`{"requestHeaders":["***","***","***","Accept: a",["***","***"]]}`)
+	checkMasked(t, `{"requestHeaders":{"a":"{\"Cookie\":\"x","b":"{\"c"}}`, `{"requestHeaders":{"a":"***","b":"{\"c"}}`)
+}
+
 // maskedAs writes the mask as it has to stand behind a text: in the quotes that
 // are there, or in new ones where another value was.
 func maskedAs(before, value string) string {
@@ -99,6 +106,9 @@ func TestAddressesAreMasked(t *testing.T) {
 		{"\n//u:p@h/p", "\n//***@h/p", "h"},
 		{"GET https://u:p@H/?key=x", "GET https://***@H/?key=***", "h"},
 		{"\ufeffhttps:///u:p@h", "\ufeffhttps:///***@h", "h"},
+		{"/p/https://x/q?key=y", "/p/https://x/q?key=***", ""},
+		{"/token=x/https://y", "/token=***/https://y", ""},
+		{"https://h/?a=1&token,;=x&b=1;key,=y", "https://h/?a=1&token,;=***&b=1;key,=***", "h"},
 		{"u:p@h/https://x?a", "***@h/https://x?a", ""},
 		{"https://h/token=x/p", "https://h/token=***/p", "h"},
 		{"https://h/?a=1,token=x", "https://h/?a=1,token=***", "h"},

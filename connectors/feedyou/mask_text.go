@@ -9,11 +9,7 @@ import (
 
 // holdsHeaders says whether a text in an array is more than the name of a header.
 func holdsHeaders(text []byte) bool {
-	if looksLikeJSON(text) {
-		_, valid := jsonIn(text)
-		return valid
-	}
-	return bytes.ContainsAny(bytes.TrimRight(text, ":= \t"), ":=")
+	return bytes.ContainsAny(bytes.Trim(text, ":= \t"), ":=[{")
 }
 
 func looksLikeJSON(text []byte) bool {

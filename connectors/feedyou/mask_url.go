@@ -57,7 +57,7 @@ func hostOf(host []byte) ([]byte, bool) {
 // method or white space may stand before the scheme.
 func schemeEnd(text []byte) (int, bool) {
 	i := bytes.Index(text, []byte("://"))
-	if i >= 0 && !bytes.ContainsAny(text[:i], "@?#;") {
+	if i >= 0 && !bytes.ContainsAny(text[:i], "/@?#;") {
 		i++
 		return i + slashesAt(text[i:]), true
 	}
