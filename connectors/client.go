@@ -173,7 +173,12 @@ func (c *Client) requestError(op string, err error) *Error {
 	if errors.As(err, &at) {
 		err = at.Err
 	}
-	if holds(err.Error(), c.credential.Secret) {
+	// What net/http says of a Location that it cannot read quotes it, with all that
+	// the API repeats there of our address.
+	switch text := err.Error(); {
+	case strings.Contains(text, "Location header"):
+		err = redirectError("the API redirects to an address that cannot be read; check base_url")
+	case holds(text, c.credential.Secret):
 		err = errors.New("it failed with an error that holds the credential, and is not shown")
 	}
 	return &Error{Kind: Retry, Op: op, Err: err}

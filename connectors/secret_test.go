@@ -43,6 +43,22 @@ func TestHolds(t *testing.T) {
 	}
 }
 
+// What net/http says of a Location that it cannot read quotes it, in forms that
+// nobody foresees: it is not shown, whatever it holds.
+func TestUnreadableRedirect(t *testing.T) {
+	for _, location := range []string{"https://h:bad/x?code=ab/c+d%3D%3D", "https://%zz", "https://h:bad/other"} {
+		c := testClient(t, roundTrip(func(r *http.Request) (*http.Response, error) {
+			return respond(r, 302, "", "Location", location), nil
+		}), nil)
+		c.credential = Credential{Secret: "ab/c+d==", Authorize: func(*http.Request) {}}
+		_, err := get(t.Context(), c)
+		var failed *Error
+		if !errors.As(err, &failed) || failed.Kind != Retry || failed.Err.Error() != "the API redirects to an address that cannot be read; check base_url" {
+			t.Errorf("%s: %v", location, err)
+		}
+	}
+}
+
 // An address that is repeated to us, however it is escaped, stays out of errors.
 func TestErrorsWithAddresses(t *testing.T) {
 	for _, key := range awkward {

@@ -65,18 +65,21 @@ func integrationCall(raw []byte, f *connectors.Fields, bot string) events.Record
 func maskCall(r *events.Record, raw []byte, url, headers span) (address, sent []byte, host string) {
 	m := masker{text: raw}
 	if headers.to > 0 && headers.from < url.from {
-		m.headers(headers)
+		m.walk(headers, someHeaders, false)
 	}
-	if url.to > 0 && raw[url.from] == '"' {
-		m.open(url, anAddress)
+	if url.to > 0 {
+		m.walk(url, anAddress, false)
+		if raw[url.from] == '"' {
+			host = m.host
+		}
 	}
 	if headers.to > 0 && headers.from > url.from {
-		m.headers(headers)
+		m.walk(headers, someHeaders, false)
 	}
 	text := raw
 	if len(m.edits) > 0 {
 		r.Masked = m.apply()
 		text, url, headers = r.Masked, m.moved(url), m.moved(headers)
 	}
-	return text[url.from:url.to], text[headers.from:headers.to], m.host
+	return text[url.from:url.to], text[headers.from:headers.to], host
 }

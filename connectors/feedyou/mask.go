@@ -1,11 +1,7 @@
 package feedyou
 
 import (
-	"bytes"
 	"strings"
-	"unicode"
-
-	"github.com/go-json-experiment/json/jsontext"
 )
 
 // Invariant 10: what integrationLog holds of credentials, in the headers of a
@@ -13,9 +9,15 @@ import (
 
 const masked = "***"
 
-// maxLayers is how many texts with JSON may be packed in one another: what is
-// deeper is treated as JSON that cannot be read.
-const maxLayers = 4
+const (
+	// maxDepth is how many arrays and objects within one another are looked into,
+	// those of JSON in texts counted, so that the work grows with the length of a
+	// record only. What is deeper is masked whole if it may hide a name of credentials.
+	maxDepth = 16
+	// maxLayers is how many texts with JSON may be packed in one another: what is
+	// deeper is treated as JSON that cannot be read.
+	maxLayers = 4
+)
 
 // edit replaces a part of a text.
 type edit struct {
@@ -27,22 +29,27 @@ type edit struct {
 type masker struct {
 	text   []byte // of the layer that is looked at
 	layers int
+	depth  int
 	edits  []edit
 	host   string // of the address
 }
 
-// what is inside of a string.
+// what the strings of a value hold.
 type inside int
 
 const (
-	anAddress inside = iota
-	someHeaders
+	anAddress   inside = iota
+	someHeaders        // lines, or the names and values of headers in turn
+	aValue             // of a header, which may hold headers all the same
 )
 
 // open looks into a string, whatever its escapes.
 func (m *masker) open(quoted span, what inside) {
 	outer, first := m.text, len(m.edits)
 	inner, places := unquote(outer[quoted.from:quoted.to])
+	if what != anAddress && !mayHide(inner) {
+		return
+	}
 	place := func(i int) int {
 		if places == nil {
 			return quoted.from + i + 1
@@ -54,7 +61,7 @@ func (m *masker) open(quoted span, what inside) {
 	if what == anAddress {
 		m.address()
 	} else {
-		m.headerText()
+		m.headerText(what)
 	}
 	m.layers--
 	m.text = outer
@@ -92,38 +99,58 @@ func (m *masker) maskValue(s span) {
 	m.replace(s, `"`+masked+`"`)
 }
 
-// headers looks at a JSON value that holds headers, in any of the shapes that
-// there are.
-func (m *masker) headers(s span) {
-	switch m.text[s.from] {
-	case '{':
-		m.headerObject(s, false)
-	case '[':
-		m.headerList(s, true)
-	case '"':
-		m.open(s, someHeaders)
+// walk looks at a JSON value that holds headers or addresses, in any of the shapes
+// that there are. Listed says that it is an element of an array.
+func (m *masker) walk(s span, what inside, listed bool) {
+	c := m.text[s.from]
+	switch {
+	case c == '"':
+		m.open(s, what)
+		return
+	case c != '{' && c != '[':
+		return
+	case m.depth == maxDepth:
+		if mayHide(m.text[s.from:s.to]) {
+			m.maskValue(s)
+		}
+		return
 	}
+	m.depth++
+	if c == '{' {
+		m.object(s, what, listed)
+	} else {
+		m.list(s, what, listed)
+	}
+	m.depth--
 }
 
-// headerObject looks at an object of headers, or at one in a list, which may be
-// {"name": ..., "value": ...} as well.
-func (m *masker) headerObject(s span, listed bool) {
+// object looks at an object, which may be {"name": ..., "value": ...}, in a list
+// above all.
+func (m *masker) object(s span, what inside, listed bool) {
+	if what == someHeaders {
+		what = aValue
+	}
 	name, secret := m.named(s)
 	for key, value := range members(m.text, s.from) {
 		word, _ := unquote(m.text[key.from:key.to])
 		switch {
-		case secret && isOneOf(word, "value", "values"):
+		case secret && isOneOf(word, valueWords):
 			m.maskValue(value)
 		case listed && key == name:
+			m.walk(value, what, false)
 		case isSecret(word):
 			m.maskValue(value)
-		case m.text[value.from] == '{':
-			m.headerObject(value, false)
-		case m.text[value.from] == '[':
-			m.headerList(value, false)
+		default:
+			m.walk(value, what, false)
 		}
 	}
 }
+
+// nameWords and valueWords are the members of {"name": ..., "value": ...}.
+var (
+	nameWords  = []string{"name", "key", "header", "field", "k", "n"}
+	valueWords = []string{"value", "values", "val", "content", "v"}
+)
 
 // named says which member of an object gives the name of a header whose value is
 // beside it, if any does, and whether that is a name of credentials.
@@ -132,9 +159,9 @@ func (m *masker) named(s span) (name span, secret bool) {
 	for key, value := range members(m.text, s.from) {
 		word, _ := unquote(m.text[key.from:key.to])
 		switch {
-		case isOneOf(word, "value", "values"):
+		case isOneOf(word, valueWords):
 			valued = true
-		case m.text[value.from] == '"' && isOneOf(word, "name", "key", "header"):
+		case m.text[value.from] == '"' && isOneOf(word, nameWords):
 			name = key
 			text, _ := unquote(m.text[value.from:value.to])
 			secret = secret || isSecret(text)
@@ -146,7 +173,7 @@ func (m *masker) named(s span) (name span, secret bool) {
 	return name, secret
 }
 
-func isOneOf(word []byte, names ...string) bool {
+func isOneOf(word []byte, names []string) bool {
 	for _, name := range names {
 		if len(word) == len(name) && strings.EqualFold(string(word), name) {
 			return true
@@ -155,10 +182,9 @@ func isOneOf(word []byte, names ...string) bool {
 	return false
 }
 
-// headerList looks at an array: of pairs, of objects, of lines, or itself a pair
-// or several of them. Texts says whether its strings count, which are values where
-// the array is the value of a header.
-func (m *masker) headerList(s span, texts bool) {
+// list looks at an array: of pairs, of objects, of lines, or itself a pair (most
+// likely where it is listed) or several of them. The values of one header are no pairs.
+func (m *masker) list(s span, what inside, listed bool) {
 	secret, n := false, 0
 	for element := range elements(m.text, s.from) {
 		even := n%2 == 0
@@ -168,127 +194,21 @@ func (m *masker) headerList(s span, texts bool) {
 			secret = false
 			continue
 		}
-		switch c := m.text[element.from]; {
-		case c == '{':
-			m.headerObject(element, true)
-		case c == '[':
-			m.headerPair(element)
-		case c == '"' && texts:
+		if what != aValue && even && m.text[element.from] == '"' {
 			text, _ := unquote(m.text[element.from:element.to])
-			if secret = even && isSecret(text) && !holdsHeaders(text); !secret {
-				m.open(element, someHeaders)
+			if isSecret(text) {
+				holds := holdsHeaders(text)
+				if secret = listed || !holds; !holds {
+					continue
+				}
 			}
 		}
-	}
-}
-
-// headerPair looks at an array in a list: a pair most likely.
-func (m *masker) headerPair(s span) {
-	var pair [2]span
-	n := 0
-	for element := range elements(m.text, s.from) {
-		if n < len(pair) {
-			pair[n] = element
+		within := what
+		if c := m.text[element.from]; what == aValue && (c == '{' || c == '[') {
+			within = someHeaders
 		}
-		n++
+		m.walk(element, within, true)
 	}
-	if n != len(pair) || m.text[pair[0].from] != '"' {
-		m.headerList(s, true)
-		return
-	}
-	name, _ := unquote(m.text[pair[0].from:pair[0].to])
-	if !isSecret(name) {
-		m.headerList(s, true)
-		return
-	}
-	if holdsHeaders(name) {
-		m.open(pair[0], someHeaders)
-	}
-	m.maskValue(pair[1])
-}
-
-// holdsHeaders says whether a text in an array is more than the name of a header.
-func holdsHeaders(text []byte) bool {
-	if looksLikeJSON(text) {
-		_, valid := jsonIn(text)
-		return valid
-	}
-	return bytes.IndexByte(bytes.TrimRight(text, ": \t"), ':') >= 0
-}
-
-func looksLikeJSON(text []byte) bool {
-	text = bytes.TrimSpace(text)
-	return len(text) > 0 && (text[0] == '{' || text[0] == '[' || text[0] == '"')
-}
-
-// jsonIn returns where the one JSON value of a text stands.
-func jsonIn(text []byte) (span, bool) {
-	from := len(text) - len(bytes.TrimLeftFunc(text, unicode.IsSpace))
-	to := len(bytes.TrimRightFunc(text, unicode.IsSpace))
-	value := jsontext.Value(text[from:to])
-	return span{from, to}, value.IsValid(jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
-}
-
-// headerText looks at a text that holds headers: lines of them, or JSON.
-func (m *masker) headerText() {
-	if !looksLikeJSON(m.text) {
-		m.headerLines()
-		return
-	}
-	if s, valid := jsonIn(m.text); valid && m.layers <= maxLayers {
-		m.headers(s)
-		return
-	}
-	// JSON that was cut, or something like it: what a value belongs to cannot be
-	// told, so nothing is shown.
-	if isSecret(m.text) {
-		m.mask(span{0, len(m.text)})
-	}
-}
-
-// headerLines looks at lines of "Name: value". One that begins with white space
-// goes on with the one before.
-func (m *masker) headerLines() {
-	var value span
-	secret := false
-	for from := 0; from < len(m.text); {
-		to := len(m.text)
-		next := to
-		if i := bytes.IndexAny(m.text[from:], "\r\n"); i >= 0 {
-			to, next = from+i, from+i+1
-		}
-		line := m.text[from:to]
-		switch {
-		case len(line) == 0:
-		case line[0] == ' ' || line[0] == '\t':
-			if end := from + len(bytes.TrimRight(line, " \t")); secret && end > from {
-				value.to = end
-			}
-		default:
-			if secret {
-				m.mask(value)
-			}
-			value, secret = secretLine(line, from)
-		}
-		from = next
-	}
-	if secret {
-		m.mask(value)
-	}
-}
-
-// secretLine returns where the value stands in a line that begins at a place, if
-// its name is one of credentials.
-func secretLine(line []byte, at int) (span, bool) {
-	skipped := len(line) - len(bytes.TrimLeft(line, ": \t"))
-	colon := bytes.IndexByte(line[skipped:], ':')
-	if colon < 0 || !isSecret(line[:skipped+colon]) {
-		return span{}, false
-	}
-	behind := line[skipped+colon+1:]
-	from := at + len(line) - len(bytes.TrimLeft(behind, " \t"))
-	to := at + len(bytes.TrimRight(line, " \t"))
-	return span{from, max(from, to)}, true
 }
 
 // secretWords are what a name of credentials has in it, in any case.

@@ -15,7 +15,7 @@ import (
 // In these, what is to be masked stands between < and >.
 var headerCases = []string{
 	`{"Content-Type":"a","Authorization":"<Bearer x>","COOKIE":"<a=b; c=d>","x-api-KEY":"<k>","X-Auth-Token":"<>"}`,
-	`{"Client-Secret":"<a\"b\\>","password":"<p>","mySessionId":"<s>","Accept":"key: token"}`,
+	`{"Client-Secret":"<a\"b\\>","password":"<p>","mySessionId":"<s>","Accept":"token","Via":"key: <token>"}`,
 	`{ "Author\u0069zation" : "<x>" , "to` + "\u212a" + `en":"<x>","pa\u017fsword":"<x>"}`,
 	`{"Cookie":<["a","b"]>,"Token":<12>,"Key":<{"a":1}>,"secret":<null>,"Session":<true>}`,
 	`{"Accept":["a","b"],"headers":{"Authorization":"<x>"},"list":[["Cookie","<x>"],{"name":"Cookie","value":"<x>"}]}`,
@@ -35,6 +35,21 @@ var headerCases = []string{
 	`"\"{\\\"Cookie\\\":<[1]>}\""`,
 	`"{\"Cookie\":\"<x>\",\"Cookie\":\"<y>\"}"`,
 	`"<{\"Accept\":\"a\",\"Authorization\":\"Bearer x>"`,
+	// A line that is indented is a header of its own, or goes on with the one before.
+	`"  Authorization: <Bearer x>"`, `"\tCookie: <x>"`, `"\u00a0Authorization: <x>"`, `"\ufeff{\"Authorization\":<\"x\"}>"`,
+	`"Headers:\n  Authorization: <Bearer x>\n  Accept: a\n  Cookie: <y>"`,
+	`"Accept: */*\n  Authorization: <Bearer x\n   Accept: y\n z>\n Accept: b"`,
+	`["Accept: x\n Authorization: <x>"]`, `"Authorization:<\n Bearer x\n x>\nAccept: a"`,
+	// Headers in what looks like the value of another one.
+	`{"headers":"Authorization: <x>"}`, `{"raw":"Accept: a\r\nAuthorization: <x>\r\n"}`, `{"Accept":["a","Authorization: <x>"]}`,
+	`{"headers":"{\"Cookie\":<[1]>}"}`, `{"a":{"b":"Accept: a\nX-Key: <x>"}}`,
+	`"headers: {\"Authorization\":<\"x\"}>"`, `"headers: {\"\\u0054oken\":<\"x\"}>"`,
+	`"Accept: */*, Authorization: <x>"`, `"Accept: */*; Authorization: <x>"`, `"Accept: x\u2028Authorization: <x>"`,
+	`"Authorization=<Bearer x>"`, `["Authorization=<x>","b"]`, `"a=b token c: <x>"`, `{"Referer":"https://h/?a=1&to%6ben=<x>"}`,
+	`[{"k":"Authorization","v":"<x>"},{"n":"Accept","v":"b"},{"field":"Cookie","content":<["x"]>},{"name":"Cookie: <x>","value":"<y>"}]`,
+	// What is no credential.
+	`{"Host":"keycloak.example.com:8443","Origin":"https://monkey:80","Vary":"Cookie","Accept":"a/token;q=1","Date":"session at 12:30","Keep-Alive":"timeout=5"}`,
+	`"Host: keycloak.example.com:8443\nAccess-Control-Allow-Headers: Cookie, X-Token\nAccept: a"`,
 	`"{\"Accept\":\"a"`, `"no header at all"`, `""`, `null`, `5`, `[]`, `{}`, `[[],{},null]`,
 }
 
@@ -51,6 +66,13 @@ func TestHeadersAreMasked(t *testing.T) {
 		}
 		checkMasked(t, `{"a":1, "requestHeaders" : `+clear+`,"url":"https://h/"}`, `{"a":1, "requestHeaders" : `+want+`,"url":"https://h/"}`)
 	}
+}
+
+// JSON that was cut is no name of a header, wherever it stands.
+func TestCutHeadersAreMasked(t *testing.T) {
+	checkMasked(t, `{"requestHeaders":["{\"Authorization\":\"Bearer x","[\"Cookie\",\"x","\"token: x","Accept: a",["[\"Key\",\"x","y"]]}`,
+		`{"requestHeaders":["***","***","***","Accept: a",["***","***"]]}`)
+	checkMasked(t, `{"requestHeaders":{"a":"{\"Cookie\":\"x","b":"{\"c"}}`, `{"requestHeaders":{"a":"***","b":"{\"c"}}`)
 }
 
 // maskedAs writes the mask as it has to stand behind a text: in the quotes that
@@ -80,8 +102,22 @@ func TestAddressesAreMasked(t *testing.T) {
 		{"//u:p@h/p", "//***@h/p", "h"},
 		{"u:p@h/p?key=1", "***@h/p?key=***", ""},
 		{"/p@q/r?a=b@c", "/p@q/r?a=b@c", ""},
+		{" https://u:p@h", " https://***@h", "h"},
+		{"\n//u:p@h/p", "\n//***@h/p", "h"},
+		{"GET https://u:p@H/?key=x", "GET https://***@H/?key=***", "h"},
+		{"\ufeffhttps:///u:p@h", "\ufeffhttps:///***@h", "h"},
+		{"/p/https://x/q?key=y", "/p/https://x/q?key=***", ""},
+		{"/token=x/https://y", "/token=***/https://y", ""},
+		{"https://h/?a=1&token,;=x&b=1;key,=y", "https://h/?a=1&token,;=***&b=1;key,=***", "h"},
+		{"u:p@h/https://x?a", "***@h/https://x?a", ""},
+		{"https://h/token=x/p", "https://h/token=***/p", "h"},
+		{"https://h/?a=1,token=x", "https://h/?a=1,token=***", "h"},
+		{"https://h/?a=1 token=x|b", "https://h/?a=1 token=***", "h"},
+		{"https://h/?r=https%3A%2F%2Fx%3Ftoken%3Dy&b=1", "https://h/?r=***&b=1", "h"},
+		{"https://h/?q=token%3Dx&r=a%3Db", "https://h/?q=***&r=a%3Db", "h"},
+		{"https://h/?%2574oken=x&b%25=1", "https://h/?%2574oken=***&b%25=1", "h"},
 		{"?token=x", "?token=***", ""},
-		{"token=x", "token=x", ""},
+		{"token=x", "token=***", ""},
 		{"https://h/?a=1;key=2&b=3", "https://h/?a=1;key=***&b=3", "h"},
 		{"https://h/?to%6ben=x%26y&tok%zzen=1&TO%4BEN=", "https://h/?to%6ben=***&tok%zzen=1&TO%4BEN=***", "h"},
 		{"https://h/?a=b=key=c", "https://h/?a=b=key=c", "h"},
@@ -105,6 +141,66 @@ func TestAddressesAreMasked(t *testing.T) {
 			return strings.NewReplacer("t", `\u0074`, "ž", `\u017e`, "&", `\u0026`).Replace(s)
 		}
 		checkMasked(t, `{"url":`+escaped(c.clear)+`,"requestHeaders":["token",1]}`, `{"url":`+escaped(c.want)+`,"requestHeaders":["token","***"]}`)
+	}
+}
+
+// An address in parts is shown in the record alone.
+func TestAddressesThatAreNoTextAreMasked(t *testing.T) {
+	for clear, want := range map[string]string{
+		`["https://u:p@h/?token=x","h/p?key=x","b"]`:                                                           `["https://***@h/?token=***","h/p?key=***","b"]`,
+		`{"href":"https://h/?a=1&token=x","b":1}`:                                                              `{"href":"https://h/?a=1&token=***","b":1}`,
+		`{"host":"h","query":[{"key":"a","value":"b"},{"key":"token","value":"x"}],"auth":{"password":["x"]}}`: `{"host":"h","query":[{"key":"a","value":"b"},{"key":"token","value":"***"}],"auth":{"password":"***"}}`,
+		`[["token","x"],["a","b"]]`:                                                                            `[["token","***"],["a","b"]]`,
+		`[5,null,{}]`:                                                                                          `[5,null,{}]`,
+	} {
+		record := checkMasked(t, `{"url":`+clear+`}`, `{"url":`+want+`}`)
+		if bytes.Contains(record.Members, []byte(`"host"`)) {
+			t.Errorf("%s has a host: %s", clear, record.Members)
+		}
+	}
+}
+
+// What is deeper than anyone writes headers is not looked into, so that the work
+// does not grow with the depth: it is masked whole, if it may hold a credential.
+func TestDepth(t *testing.T) {
+	nest := func(n int, value string) string {
+		return strings.Repeat("[", n) + value + strings.Repeat("]", n)
+	}
+	for _, c := range []struct{ clear, want string }{
+		{nest(maxDepth-1, `{"Cookie":"x","a":"b"}`), nest(maxDepth-1, `{"Cookie":"***","a":"b"}`)},
+		{nest(maxDepth, `{"Cookie":"x","a":"b"}`), nest(maxDepth, `"***"`)},
+		{nest(maxDepth, `{"C\u006fokie":"x","a":"b"}`), nest(maxDepth, `"***"`)},
+		{nest(maxDepth, `{"a":"b"}`), nest(maxDepth, `{"a":"b"}`)},
+		{nest(900, `"Cookie: x"`), nest(maxDepth, `"***"`)},
+		{nest(900, `"x"`), nest(900, `"x"`)},
+		{quoted(nest(9900, `"Cookie: x"`)), quoted(nest(maxDepth, `"***"`))},
+		{quoted(nest(9900, `"x"`)), quoted(nest(9900, `"x"`))},
+		{nest(maxDepth-2, quoted(nest(3, `"Cookie: x"`))), nest(maxDepth-2, quoted(nest(2, `"***"`)))},
+	} {
+		checkMasked(t, `{"requestHeaders":`+c.clear+`}`, `{"requestHeaders":`+c.want+`}`)
+	}
+}
+
+// BenchmarkDepth masks a megabyte: what a byte takes does not depend on the depth
+// where it stands.
+func BenchmarkDepth(b *testing.B) {
+	for _, depth := range []int{1, maxDepth, 900, 9900} {
+		for _, word := range []string{"x", "Cookie: x"} {
+			raw := strings.Repeat("[", depth) + `"` + word + strings.Repeat("x", 1<<20) + `"` + strings.Repeat("]", depth)
+			if depth > 900 {
+				raw = quoted(raw)
+			}
+			raw = `{"requestHeaders":` + raw + `}`
+			b.Run(fmt.Sprintf("%d/%.1s", depth, word), func(b *testing.B) {
+				b.SetBytes(int64(len(raw)))
+				for b.Loop() {
+					var f connectors.Fields
+					if r := mapOne("integrationLog", raw, &f); r.Dead != nil {
+						b.Fatal(r.Dead)
+					}
+				}
+			})
+		}
 	}
 }
 
@@ -161,6 +257,26 @@ var plants = []func(name, text string) string{
 	func(name, text string) string {
 		return `{"url":` + quoted("https://u:"+planted+"@h/?a=b&"+plain(name)+"="+plain(text)+planted+"&c=d#"+plain(name)+"="+planted) + `}`
 	},
+	// Indented, in a value, behind another header, in an address that is no text.
+	func(name, text string) string {
+		return `{"requestHeaders":` + quoted("  "+plain(name)+": "+planted+"\n\t"+plain(name)+": "+planted+"\n"+plain(text)+":\n  "+plain(name)+": "+planted) + `}`
+	},
+	func(name, text string) string {
+		return `{"requestHeaders":{"a":` + quoted("A: "+plain(text)+"\r\n  "+word(name)+": "+planted+"\r\n") + `,"b":["c",` + quoted(word(name)+": "+planted) + `]}}`
+	},
+	func(name, text string) string {
+		return `{"requestHeaders":` + quoted("A: "+plain(text)+", "+word(name)+": "+planted) + `}`
+	},
+	func(name, text string) string {
+		return `{"requestHeaders":` + quoted("A: {"+quoted(word(name))+":"+quoted(text+planted)+"}\n"+plain(name)+"="+planted) + `}`
+	},
+	func(name, text string) string {
+		return fmt.Sprintf(`{"requestHeaders":[{"k":%s,"a":%s,"v":"%s"}]}`, name, text, planted)
+	},
+	func(name, text string) string {
+		address := quoted("GET https://u:" + planted + "@h/" + plain(text) + "?a=b&" + plain(name) + "=" + planted)
+		return fmt.Sprintf(`{"url":[{"a":%s},%[1]s,{"key":%s,"value":"%s"}],"requestHeaders":%s}`, address, name, planted, quoted("A: b "+word(name)+"="+planted))
+	},
 }
 
 func quoted(text string) string {
@@ -177,6 +293,16 @@ func plain(s string) string {
 		}
 		return r
 	}, string(text))
+}
+
+// word is a name as it can stand in the middle of a line.
+func word(name string) string {
+	return strings.Map(func(r rune) rune {
+		if r > ' ' && strings.ContainsRune(",&|'}]()<>.", r) {
+			return '-'
+		}
+		return r
+	}, plain(name))
 }
 
 // Whatever stands around a credential, it is not shown, and all else is.

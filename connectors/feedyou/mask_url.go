@@ -10,11 +10,10 @@ import (
 func (m *masker) address() {
 	path := m.authority()
 	query := until(m.text, path, "?#")
-	for from := path; from < query; { // ;name=value in the path
-		from = min(until(m.text, from, ";")+1, query)
+	for from := path; from < query; { // name=value in the path
 		to := min(until(m.text, from, ";/"), query)
 		m.parameter(span{from, to})
-		from = to
+		from = to + 1
 	}
 	fragment := until(m.text, query, "#")
 	m.parameters(span{min(query+1, fragment), fragment})
@@ -39,6 +38,9 @@ func (m *masker) authority() int {
 	if host, ok := hostOf(m.text[from+at+1 : to]); ok && slashes {
 		m.host = strings.ToLower(string(host))
 	}
+	if !slashes {
+		return from + at + 1 // what looks like a host may be a path
+	}
 	return to
 }
 
@@ -51,27 +53,32 @@ func hostOf(host []byte) ([]byte, bool) {
 	return host[:colon], len(bytes.Trim(host[colon+1:], "0123456789")) == 0
 }
 
-// schemeEnd returns where the authority begins, and whether slashes say so.
+// schemeEnd returns where the authority begins, and whether slashes say so. A
+// method or white space may stand before the scheme.
 func schemeEnd(text []byte) (int, bool) {
-	i := 0
-	for i < len(text) && (isLetter(text[i]) || i > 0 && strings.IndexByte("0123456789+-.", text[i]) >= 0) {
+	i := bytes.Index(text, []byte("://"))
+	if i >= 0 && !bytes.ContainsAny(text[:i], "/@?#;") {
+		i++
+		return i + slashesAt(text[i:]), true
+	}
+	space := len(text) - len(bytes.TrimLeft(text, " \t\r\n"))
+	i = space
+	for i < len(text) && (isLetter(text[i]) || i > space && strings.IndexByte("0123456789+-.", text[i]) >= 0) {
 		i++
 	}
-	scheme := i
-	if i < len(text) && i > 0 && text[i] == ':' {
+	scheme := i > space && i < len(text) && text[i] == ':'
+	if scheme {
 		i++
 	} else {
-		i = 0
+		i = space
 	}
-	slashes := i
-	for i < len(text) && (text[i] == '/' || text[i] == '\\') {
-		i++
-	}
-	if n := i - slashes; n >= 2 || n == 1 && slashes == scheme+1 {
-		return i, true
+	if n := slashesAt(text[i:]); n >= 2 || n == 1 && scheme {
+		return i + n, true
 	}
 	return 0, false
 }
+
+func slashesAt(text []byte) int { return len(text) - len(bytes.TrimLeft(text, `/\`)) }
 
 func isLetter(c byte) bool { return 'a' <= c|0x20 && c|0x20 <= 'z' }
 
@@ -84,24 +91,46 @@ func (m *masker) parameters(s span) {
 	}
 }
 
-// parameter looks at one name=value. Where a name of credentials stands behind a
-// semicolon or a question mark in the value (an address inside the address), the
-// rest of the value is masked.
+// parameter looks at one name=value. Where the value holds a name of credentials
+// (of an address inside the address), all behind that is masked; where it does so
+// in an escaped form, all of the value.
 func (m *masker) parameter(s span) {
-	for from := s.from; ; {
-		equals := bytes.IndexByte(m.text[from:s.to], '=')
+	text := m.text[s.from:s.to]
+	if at := secretParameter(text); at >= 0 {
+		m.mask(span{s.from + at, s.to})
+		return
+	}
+	for range maxLayers {
+		decoded := percentDecoded(text)
+		if len(decoded) == len(text) {
+			return
+		}
+		text = decoded
+		_, value, _ := bytes.Cut(text, []byte("="))
+		if secretParameter(text) >= 0 || secretParameter(value) >= 0 {
+			m.mask(span{s.from + bytes.IndexByte(m.text[s.from:s.to], '=') + 1, s.to})
+			return
+		}
+	}
+}
+
+// secretParameter returns where the value of the first name of credentials in a
+// parameter begins, -1 without one. What is before an equals sign is a name, in a
+// value what is behind the first character that may separate parameters.
+func secretParameter(text []byte) int {
+	for from := 0; ; {
+		equals := bytes.IndexByte(text[from:], '=')
 		if equals < 0 {
-			return
+			return -1
 		}
-		equals += from
-		name := m.text[from:equals]
-		separator := bytes.LastIndexAny(name, ";?")
-		name = name[separator+1:]
-		if (from == s.from || separator >= 0) && (isSecret(name) || isSecret(percentDecoded(name))) {
-			m.mask(span{equals + 1, s.to})
-			return
+		name := text[from : from+equals]
+		if from > 0 {
+			name = name[until(name, 0, "&;?#,| "):]
 		}
-		from = equals + 1
+		from += equals + 1
+		if isSecret(name) {
+			return from
+		}
 	}
 }
 
