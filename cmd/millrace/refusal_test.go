@@ -64,6 +64,10 @@ func TestOldBot(t *testing.T) {
 	if n := strings.Count(notes.String(), "the account does not have the stream"); n != 7 {
 		t.Errorf("%d warnings of streams that are not there:\n%s", n, notes.String())
 	}
+	users := len(w.Simulator.Account().Endpoints["feedyou/userData"].Records)
+	if users == 0 {
+		t.Fatal("the simulator has no users")
+	}
 	wantAll(t, readTopics(t, dir), once, simulator.Account{Endpoints: map[string]simulator.Endpoint{"feedyou/userData": w.Simulator.Account().Endpoints["feedyou/userData"]}})
 
 	listen := freePort(t)
@@ -71,7 +75,6 @@ func TestOldBot(t *testing.T) {
 	rewrite(t, path, `http: {listen: ""}`, fmt.Sprintf("http: {listen: %q}", page))
 	c := startChild(t, "run", "-c", path)
 	awaitRunning(t, c)
-	users := len(w.Simulator.Account().Endpoints["feedyou/userData"].Records)
 	await(t, c, func() bool {
 		s := statuses(t, path)
 		unavailable := 0
