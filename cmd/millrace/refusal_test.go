@@ -109,6 +109,7 @@ func TestOldBot(t *testing.T) {
 // An API that lets nobody ask for a while is not asked, whatever header says so,
 // and status tells for how long.
 func TestLimitsOfTheAPI(t *testing.T) {
+	t.Parallel()
 	for name, headers := range map[string]map[string]string{
 		"RateLimit":             {"RateLimit-Remaining": "0", "RateLimit-Reset": "7200"},
 		"X-RateLimit":           {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": fmt.Sprint(time.Now().Add(2 * time.Hour).Unix())},
@@ -144,6 +145,7 @@ func TestLimitsOfTheAPI(t *testing.T) {
 
 // Invariant 10: a key that was asked to be in addresses is nowhere else.
 func TestKeyInTheAddress(t *testing.T) {
+	t.Parallel()
 	const core = "4wkwardK3y"
 	const key = core + "/+ %2f=="
 	lower := strings.ToLower(url.QueryEscape("/+ %2f=="))
