@@ -146,10 +146,10 @@ func TestReadOnlyDirectory(t *testing.T) {
 // Nothing is lost when the disk fills up: the service waits, says so, and goes
 // on when there is space.
 func TestFullDisk(t *testing.T) {
-	w := startWorld(t, simulator.Options{Seed: 6, Backlog: 15_000, Span: time.Hour})
-	dir, listen, page := mount(t, 0, "size=80m"), freePort(t), freePort(t)
+	w := startWorld(t, simulator.Options{Seed: 6, Backlog: 5_000, Span: time.Hour})
+	dir, listen, page := mount(t, 0, "size=64m"), freePort(t), freePort(t)
 	ballast := filepath.Join(dir, "ballast")
-	if err := os.WriteFile(ballast, make([]byte, 44<<20), 0o600); err != nil {
+	if err := os.WriteFile(ballast, make([]byte, 28<<20), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	path := w.configure(t, settings{broker: fmt.Sprintf("dir: %q, listen: %q", filepath.Join(dir, "data"), listen), http: page, extra: live})
@@ -280,9 +280,10 @@ func TestStops(t *testing.T) {
 // A broker that hangs does not keep the service from ending; a second signal
 // ends it at once.
 func TestStopsWhileTheBrokerHangs(t *testing.T) {
+	t.Parallel() // it waits, for the ends and for streams that nobody released
 	server := startServer(t)
 	awaitServer(t, server.addr)
-	w := startWorld(t, simulator.Options{Seed: 7, Backlog: 500, Span: time.Hour, Rate: 500})
+	w := startWorld(t, simulator.Options{Seed: 7, Backlog: 500, Span: time.Hour, Rate: 100})
 	path := w.configure(t, settings{broker: fmt.Sprintf("url: %q", server.url()), extra: live})
 	for _, signals := range []int{1, 2} {
 		c := startChild(t, "run", "-c", path)

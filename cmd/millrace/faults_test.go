@@ -36,7 +36,7 @@ func TestOnceWithEveryFault(t *testing.T) {
 				faults[fault] = 0.05
 			}
 			withFaults(t, simulator.Options{
-				Seed: 60, Backlog: *backlog / 8, Span: *span / 4, Corpus: *corpus, Identical: 0.1, Faults: faults, Timestamped: timestamped,
+				Seed: 60, Backlog: *backlog / 4, Span: *span / 2, Corpus: *corpus, Identical: 0.1, Faults: faults, Timestamped: timestamped,
 			})
 		})
 	}

@@ -107,7 +107,7 @@ type world struct {
 	*simulator.Simulator
 	url     string
 	since   time.Time
-	vendors []string // of the APIs that are read
+	vendors []string // of the APIs that are read; none: DeepConverse
 }
 
 const (
@@ -123,12 +123,21 @@ func startBoth(t *testing.T, o simulator.Options) *world {
 	return w
 }
 
-// Account is the account of the APIs that are read.
+// read returns the vendors of the APIs that are read.
+func (w *world) read() []string {
+	if len(w.vendors) == 0 {
+		return []string{deepConverse}
+	}
+	return w.vendors
+}
+
+// Account is the account of the APIs that are read. A test that configures
+// another API than the world's wants the simulator's own.
 func (w *world) Account() simulator.Account {
 	account := w.Simulator.Account()
 	maps.DeleteFunc(account.Endpoints, func(name string, _ simulator.Endpoint) bool {
 		vendor, _, _ := strings.Cut(name, "/")
-		return !slices.Contains(w.vendors, vendor)
+		return !slices.Contains(w.read(), vendor)
 	})
 	return account
 }
@@ -157,7 +166,7 @@ func startWorld(t *testing.T, o simulator.Options) *world {
 	if o.Now != nil {
 		now = o.Now
 	}
-	return &world{sim, server.URL, now().Add(-o.Span - time.Minute), []string{deepConverse}}
+	return &world{Simulator: sim, url: server.URL, since: now().Add(-o.Span - time.Minute)}
 }
 
 // settings are what tests vary in the configuration.
@@ -182,7 +191,7 @@ func (w *world) configure(t *testing.T, s settings) string {
 		feedyou:      fmt.Sprintf("function_key: %s\nbot_id: acme\n", simulator.DefaultAPIKey),
 	}
 	text := fmt.Sprintf("broker:\n  nats: {%s}\nhttp: {listen: %q}\nconnectors:\n", s.broker, s.http)
-	for _, vendor := range w.vendors {
+	for _, vendor := range w.read() {
 		text += "  " + names[vendor] + ":\n" + indent(fmt.Sprintf("type: %s\nbase_url: %s\n%ssince: %s\n%s",
 			vendor, w.url, keys[vendor], w.since.UTC().Format(time.RFC3339), s.extra))
 	}

@@ -40,7 +40,7 @@ func moment(n int) <-chan time.Time {
 // Invariants 1, 2, 3 and 7: killed at any moment, with records coming in,
 // nothing is lost and nothing repeated.
 func TestKilledAtRandomMoments(t *testing.T) {
-	w := startBoth(t, simulator.Options{Seed: 3, Backlog: 5_000, Span: time.Hour, Rate: 40, Identical: 0.1})
+	w := startBoth(t, simulator.Options{Seed: 3, Backlog: 2_000, Span: time.Hour, Rate: 40, Identical: 0.1})
 	dir, listen := filepath.Join(t.TempDir(), "data"), freePort(t)
 	path := w.configure(t, settings{broker: fmt.Sprintf("dir: %q, listen: %q", dir, listen), extra: live})
 	for n := range *kills {
@@ -215,7 +215,7 @@ func (s *natsServer) url() string { return "nats://" + s.addr }
 // waits and takes over.
 func TestBrokerAndInstancesKilled(t *testing.T) {
 	server := startServer(t)
-	w := startBoth(t, simulator.Options{Seed: 4, Backlog: 3_000, Span: time.Hour, Rate: 40, Identical: 0.1})
+	w := startBoth(t, simulator.Options{Seed: 4, Backlog: 1_500, Span: time.Hour, Rate: 40, Identical: 0.1})
 	path := w.configure(t, settings{broker: fmt.Sprintf("url: %q", server.url()), extra: live})
 	var instances [2]*child
 	awake := func(n int) {

@@ -17,7 +17,7 @@ import (
 	"time"
 )
 
-var array = flag.Int("array", 100, "megabytes of the one array in the memory test")
+var array = flag.Int("array", 50, "megabytes of the one array in the memory test")
 
 // giant answers with one array of so many bytes for the windows that hold its
 // moment, and with nothing for others.
@@ -125,9 +125,9 @@ func TestMemoryForAGiantArray(t *testing.T) {
 		timed  bool
 		limit  int64 // MiB above idle
 	}{
-		"rows with a time":    {fmt.Sprintf("url: %q", server.url()), true, 64},
-		"rows without a time": {fmt.Sprintf("url: %q", server.url()), false, 64},
-		"embedded server":     {fmt.Sprintf(`dir: %q, listen: ""`, filepath.Join(t.TempDir(), "data")), true, 112},
+		"rows with a time":    {fmt.Sprintf("url: %q", server.url()), true, 44},
+		"rows without a time": {fmt.Sprintf("url: %q", server.url()), false, 44},
+		"embedded server":     {fmt.Sprintf(`dir: %q, listen: ""`, filepath.Join(t.TempDir(), "data")), true, 96},
 	} {
 		t.Run(name, func(t *testing.T) {
 			now := time.Now()

@@ -64,6 +64,10 @@ func TestOldBot(t *testing.T) {
 	if n := strings.Count(notes.String(), "the account does not have the stream"); n != 7 {
 		t.Errorf("%d warnings of streams that are not there:\n%s", n, notes.String())
 	}
+	users := len(w.Simulator.Account().Endpoints["feedyou/userData"].Records)
+	if users == 0 {
+		t.Fatal("the simulator has no users")
+	}
 	wantAll(t, readTopics(t, dir), once, simulator.Account{Endpoints: map[string]simulator.Endpoint{"feedyou/userData": w.Simulator.Account().Endpoints["feedyou/userData"]}})
 
 	listen := freePort(t)
@@ -71,7 +75,6 @@ func TestOldBot(t *testing.T) {
 	rewrite(t, path, `http: {listen: ""}`, fmt.Sprintf("http: {listen: %q}", page))
 	c := startChild(t, "run", "-c", path)
 	awaitRunning(t, c)
-	users := len(w.Simulator.Account().Endpoints["feedyou/userData"].Records)
 	await(t, c, func() bool {
 		s := statuses(t, path)
 		unavailable := 0
@@ -106,6 +109,7 @@ func TestOldBot(t *testing.T) {
 // An API that lets nobody ask for a while is not asked, whatever header says so,
 // and status tells for how long.
 func TestLimitsOfTheAPI(t *testing.T) {
+	t.Parallel()
 	for name, headers := range map[string]map[string]string{
 		"RateLimit":             {"RateLimit-Remaining": "0", "RateLimit-Reset": "7200"},
 		"X-RateLimit":           {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": fmt.Sprint(time.Now().Add(2 * time.Hour).Unix())},
@@ -141,6 +145,7 @@ func TestLimitsOfTheAPI(t *testing.T) {
 
 // Invariant 10: a key that was asked to be in addresses is nowhere else.
 func TestKeyInTheAddress(t *testing.T) {
+	t.Parallel()
 	const core = "4wkwardK3y"
 	const key = core + "/+ %2f=="
 	lower := strings.ToLower(url.QueryEscape("/+ %2f=="))

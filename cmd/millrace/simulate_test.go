@@ -17,6 +17,7 @@ import (
 // What simulate prints is a configuration of both connectors that works as it
 // is printed.
 func TestSimulatePrintsAConfigurationThatWorks(t *testing.T) {
+	t.Parallel() // it waits for the rate that is printed
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()
 	address := freePort(t)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"log/slog"
 	"path/filepath"
@@ -122,6 +123,10 @@ func lateRecords(t *testing.T, o simulator.Options) {
 	wantNothing(t, path, dir, c, len(all))
 }
 
+// A month in quarters of an hour is very many requests, and shows no more than
+// thirty short days with a dedup_horizon of seven of them.
+var day = flag.Duration("day", 12*time.Minute, "length of a day in the test of a service that was off for a month")
+
 // Invariant 12: a service that was off for longer than ids are remembered
 // repeats nothing, and what came meanwhile and what comes is published.
 func TestAMonthLater(t *testing.T) {
@@ -135,11 +140,12 @@ func TestAMonthLater(t *testing.T) {
 			w.Pause() // a conversation that went on after a month would not be read again
 			dir, listen := filepath.Join(t.TempDir(), "data"), freePort(t)
 			path := w.configure(t, settings{broker: fmt.Sprintf("dir: %q, listen: %q", dir, listen), extra: live})
+			rewrite(t, path, "\nconnectors:", fmt.Sprintf("\ndedup_horizon: %s\nconnectors:", 7**day))
 			onceAt(t, path, c)
 			off := c.Now()
-			c.add(30 * 24 * time.Hour)
+			c.add(30 * *day)
 			for _, days := range []int{1, 6, 8, 20, 29} {
-				w.put(t, off.AddDate(0, 0, days), timestamped, 3)
+				w.put(t, off.Add(time.Duration(days)**day), timestamped, 3)
 			}
 			w.Resume()
 
