@@ -236,12 +236,13 @@ func (t *tenure) commitLetters(ctx context.Context, draft *ledger.Draft, window 
 	return nil
 }
 
-// isNew says whether the record of a letter is still to be published. One whose
-// event has an id of its own was never published: the letter stands for it.
+// isNew says whether the record of a letter is still to be published. Of one whose
+// event has an id of its own the ledger knows that id, though the letter stands for
+// it: a mark tells that it was published since.
 func (t *tenure) isNew(draft *ledger.Draft, r *revived) bool {
 	switch {
 	case r.letter.Event != (events.ID{}):
-		return true
+		return draft.Record(events.PublishedMark(r.letter.Event))
 	case t.stream.Versioned:
 		_, isNew := draft.Version(r.record.Identity, r.record.Content, r.letter.Recorded, r.letter.Recorded)
 		return isNew
@@ -265,10 +266,16 @@ func (t *tenure) revive(ctx context.Context, l *Letter, reach *[]ledger.Range) (
 		return nil, "", err
 	}
 	r = &revived{letter: l, record: record}
-	id := l.Event
-	if id == (events.ID{}) {
+	id, trial := l.Event, t.book.Draft()
+	if id != (events.ID{}) {
+		if r.known = !trial.Record(events.PublishedMark(id)); r.known {
+			return r, "", nil
+		}
+		if latest, ok := trial.Latest(record.Identity); ok && t.stream.Versioned && latest != id {
+			return nil, "a newer version of the record is known", nil
+		}
+	} else {
 		id = record.Identity.Event()
-		trial := t.book.Draft()
 		if t.stream.Versioned {
 			others := trial.Versions(record.Identity)
 			var isNew bool

@@ -145,6 +145,7 @@ func (t *tenure) ingest(ctx context.Context, batch *connectors.Batch) error {
 			return fmt.Errorf("transforming: %w", err)
 		}
 		messages, dead := t.encoder.encode(out, t.opts.Raw, limits, batch)
+		t.markReplayed(draft, out)
 		counts.DeadLetters += dead
 		counts.Events -= dead
 		last := len(part) == len(rest)
