@@ -117,3 +117,27 @@ func TestLargeLettersAndReplays(t *testing.T) {
 		}
 	}
 }
+
+// Of a key and a record id only the one that is too long is replaced.
+func TestLongKeysAndRecordIDs(t *testing.T) {
+	long := strings.Repeat("k", 5_000)
+	for _, tt := range []struct{ key, id string }{{long, "id"}, {"key", long}, {long, long}, {"key", "id"}} {
+		l := little(t)
+		o := options(l)
+		text := large("a")
+		s := growing(t, &text, false, o)()
+		mapper := s.Map
+		s.Map = func(raw []byte, f *connectors.Fields) events.Record {
+			r := mapper(raw, f)
+			r.Key, r.ID = tt.key, tt.id
+			return r
+		}
+		s.Pager.(*mapped).mapper = s.Map
+		ingest(t, s, o)
+		for _, e := range read(t, l) {
+			if key, id := e.Key == tt.key, e.RecordID == tt.id; key != (tt.key != long) || id != (tt.id != long) {
+				t.Errorf("the key of %d bytes and the record id of %d became %.40q and %.40q", len(tt.key), len(tt.id), e.Key, e.RecordID)
+			}
+		}
+	}
+}
