@@ -12,6 +12,7 @@ import (
 	"github.com/millrace-io/millrace/config"
 	"github.com/millrace-io/millrace/connectors"
 	"github.com/millrace-io/millrace/events"
+	"github.com/millrace-io/millrace/ledger"
 	"github.com/millrace-io/millrace/pipeline"
 	"github.com/millrace-io/millrace/topics"
 )
@@ -81,12 +82,12 @@ type letterReader struct {
 	limit    int  // of messages that are read; 0: none
 	all      []Letter
 	known    map[string]bool
-	resolved map[events.StreamKey]map[events.ID]string
+	resolved map[events.StreamKey]ledger.Resolutions
 }
 
 // read reads the topic; more says that it ended at the limit.
 func (r *letterReader) read(ctx context.Context) (more bool, err error) {
-	r.known, r.resolved = map[string]bool{}, map[events.StreamKey]map[events.ID]string{}
+	r.known, r.resolved = map[string]bool{}, map[events.StreamKey]ledger.Resolutions{}
 	box := pipeline.Letterbox{Bytes: r.raw, Wanted: r.wanted.has}
 	n := 0
 	err = r.broker.Tail(ctx, topics.TailOptions{Types: []string{events.TypeDeadLetter}, Beginning: true, Stop: true}, func(m topics.Received) error {
@@ -125,7 +126,7 @@ func (r *letterReader) add(ctx context.Context, l *pipeline.Letter, incomplete b
 			return fmt.Errorf("%s: %w", l.Stream, err)
 		}
 	}
-	what, id := r.resolved[l.Stream][l.ID], l.ID.String()
+	what, id := r.resolved[l.Stream].Of(l.ID, l.Stored), l.ID.String()
 	if r.wanted.Resolved != (what != "") || r.known[id] {
 		return nil
 	}

@@ -80,14 +80,18 @@ func (t *tenure) resolve(ctx context.Context, letters []*Letter, discard bool) (
 	}
 	out := &Resolved{}
 	var todo []*Letter
-	given := map[events.ID]bool{}
+	given := map[events.ID]*Letter{}
 	for _, l := range letters {
-		if t.resolved[l.ID] != "" || given[l.ID] {
+		if same := given[l.ID]; same != nil && l.Stored.After(same.Stored) {
+			same.Stored = l.Stored
+		}
+		if t.resolved.Of(l.ID, l.Stored) != "" || given[l.ID] != nil {
 			out.Already++
 			continue
 		}
-		given[l.ID] = true
-		todo = append(todo, l)
+		one := *l
+		given[l.ID] = &one
+		todo = append(todo, &one)
 	}
 	for size := t.opts.Broker.Limits().Messages - 3; len(todo) > 0; { // two entries and the checkpoint
 		part := todo[:min(len(todo), max(size, 1))]
@@ -121,8 +125,8 @@ func (t *tenure) loadResolutions(ctx context.Context) error {
 
 // ReadResolutions reads from a stream's ledger what became of its dead letters;
 // names may be those of all its entries.
-func ReadResolutions(ctx context.Context, l topics.Ledger, names []string) (map[events.ID]string, error) {
-	resolved := map[events.ID]string{}
+func ReadResolutions(ctx context.Context, l topics.Ledger, names []string) (ledger.Resolutions, error) {
+	resolved := ledger.Resolutions{}
 	for _, name := range names {
 		if !ledger.IsResolution(name) {
 			continue
@@ -138,11 +142,7 @@ func ReadResolutions(ctx context.Context, l topics.Ledger, names []string) (map[
 		if err != nil {
 			return nil, fmt.Errorf("entry %s: %w", name, err)
 		}
-		for text, what := range resolution.Letters {
-			if id, ok := events.ParseID(text); ok {
-				resolved[id] = what
-			}
-		}
+		resolved.Add(resolution)
 	}
 	return resolved, nil
 }
@@ -164,7 +164,7 @@ func (t *tenure) resolvePart(ctx context.Context, letters []*Letter, discard boo
 	var out []events.Event
 	for _, l := range letters {
 		if discard {
-			resolution.Add(l.ID, ledger.Discarded)
+			resolution.Add(l.ID, ledger.Discarded, l.Stored)
 			continue
 		}
 		around := t.reach(&connectors.Batch{Window: connectors.Window(l.Window)})
@@ -179,11 +179,11 @@ func (t *tenure) resolvePart(ctx context.Context, letters []*Letter, discard boo
 		reach = append(reach, around...)
 		switch {
 		case r.known || !t.isNew(draft, r):
-			resolution.Add(l.ID, ledger.Known)
+			resolution.Add(l.ID, ledger.Known, l.Stored)
 		case len(r.out) == 0:
-			resolution.Add(l.ID, ledger.Dropped)
+			resolution.Add(l.ID, ledger.Dropped, l.Stored)
 		default:
-			resolution.Add(l.ID, ledger.Replayed)
+			resolution.Add(l.ID, ledger.Replayed, l.Stored)
 			out = append(out, r.out...)
 		}
 	}
@@ -228,10 +228,7 @@ func (t *tenure) commitLetters(ctx context.Context, draft *ledger.Draft, window 
 	}
 	draft.Mark()
 	t.resolutions = append(t.resolutions, resolution.Name())
-	for text, what := range resolution.Letters {
-		id, _ := events.ParseID(text)
-		t.resolved[id] = what
-	}
+	t.resolved.Add(resolution)
 	t.metrics.count(counts, nil)
 	return nil
 }

@@ -14,7 +14,6 @@ import (
 	"github.com/ThreeDotsLabs/watermill/message"
 
 	"github.com/millrace-io/millrace/connectors"
-	"github.com/millrace-io/millrace/events"
 	"github.com/millrace-io/millrace/ledger"
 	"github.com/millrace-io/millrace/topics"
 )
@@ -37,9 +36,9 @@ type tenure struct {
 	tidied     time.Time
 	encoder    encoder
 
-	resolutions []string             // entries that name dead letters which were dealt with
-	resolved    map[events.ID]string // what became of them; nil until it is needed
-	lateness    []time.Duration      // of the batch that is being committed
+	resolutions []string           // entries that name dead letters which were dealt with
+	resolved    ledger.Resolutions // what became of them; nil until it is needed
+	lateness    []time.Duration    // of the batch that is being committed
 }
 
 // open reads the state, and makes it ours: from here on a stale owner's commit
