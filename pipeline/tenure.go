@@ -8,7 +8,6 @@ import (
 	"math/rand/v2"
 	"runtime/debug"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
@@ -25,9 +24,10 @@ type tenure struct {
 	stopping context.Context // ends when the tenure is to end
 	fail     context.CancelCauseFunc
 
-	mu         sync.Mutex // held by the handler that is at work, and by flush
-	failed     bool       // what is in memory may not be what the broker holds
-	number     int        // of this process's tenures of the stream: no commit id comes twice
+	mu         turn // held by the handler that is at work, by flush and by a command
+	operating  bool // a command is at work: it does not wait for room
+	failed     bool // what is in memory may not be what the broker holds
+	number     int  // of this process's tenures of the stream: no commit id comes twice
 	book       *ledger.Book
 	checkpoint *ledger.Checkpoint // committed
 	ahead      connectors.Progress
@@ -242,7 +242,7 @@ func (t *tenure) write(ctx context.Context, next *ledger.Checkpoint, write func(
 				t.fail(errMoved) // what it might read again is out of reach from now on
 			}
 			return nil
-		case !errors.Is(err, topics.ErrFull) || t.opts.Once:
+		case !errors.Is(err, topics.ErrFull) || t.opts.Once || t.operating:
 			return err
 		case full == 0:
 			t.log.Error("nothing can be committed; waiting for room", "cause", err)
