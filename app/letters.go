@@ -207,7 +207,7 @@ func ResolveLetters(ctx context.Context, file *config.File, s Selection, discard
 		return nil, err
 	}
 	defer o.close()
-	letters, err := o.letters(ctx, s, dryRun && !discard)
+	letters, err := o.letters(ctx, s, false)
 	if err != nil {
 		return nil, err
 	}
@@ -222,6 +222,12 @@ func ResolveLetters(ctx context.Context, file *config.File, s Selection, discard
 		}
 		byStream[l.key] = append(byStream[l.key], l)
 	}
+	var attempted map[events.StreamKey]*pipeline.Resolved
+	if dryRun && !discard {
+		if attempted, err = o.attempt(ctx, letters); err != nil {
+			return nil, err
+		}
+	}
 	var all []Resolution
 	var errs []error
 	for _, key := range keys {
@@ -230,9 +236,12 @@ func ResolveLetters(ctx context.Context, file *config.File, s Selection, discard
 		switch {
 		case stream == nil:
 			err = &UsageError{fmt.Errorf("no connector of the configuration reads %s: its %d dead letters are left as they are", key, r.Selected)}
+		case dryRun && discard:
+			r.Discarded, err = r.Selected, nil
 		case dryRun:
-			r.Resolved = attempt(stream, byStream[key], discard)
-			err = nil
+			if err = o.mappable(stream); err == nil {
+				r.Resolved = *attempted[key]
+			}
 		default:
 			selection := s
 			selection.Stream = key.String()
@@ -275,25 +284,38 @@ func (o *operator) stream(key events.StreamKey) *connectors.Stream {
 	return nil
 }
 
-// attempt says what could be done with letters, as far as it can be known
-// without doing it: nothing is compared with the ledger, nor transformed.
-func attempt(s *connectors.Stream, letters []Letter, discard bool) (r pipeline.Resolved) {
-	r.Dead = map[string]int{}
+// attempt says what could be done with open letters, as far as it can be known
+// without doing it: nothing is compared with the ledger, nor transformed. It reads
+// them again, with their records, one at a time.
+func (o *operator) attempt(ctx context.Context, letters []Letter) (map[events.StreamKey]*pipeline.Resolved, error) {
+	all := map[events.StreamKey]*pipeline.Resolved{}
+	streams := map[events.StreamKey]*connectors.Stream{}
+	open := map[events.ID]bool{}
 	for _, l := range letters {
-		switch record, ok := s.Prepare(l.raw, 0, connectors.Window{}); {
-		case discard:
-			r.Discarded++
-		case l.Incomplete:
-			r.Dead[partsGone]++
-		case record.Dead != nil:
-			r.Dead[record.Dead.Reason+": "+record.Dead.Detail]++
-		case !ok:
-			r.Dead["it has neither an id nor a time"]++
-		default:
-			r.Replayed++
+		if all[l.key] == nil {
+			all[l.key], streams[l.key] = &pipeline.Resolved{Dead: map[string]int{}}, o.stream(l.key)
+		}
+		if id, _ := events.ParseID(l.ID); l.Incomplete {
+			all[l.key].Dead[partsGone]++
+		} else {
+			open[id] = true
 		}
 	}
-	return r
+	box := pipeline.Letterbox{Bytes: true, Wanted: func(l *pipeline.Letter) bool { return open[l.ID] && streams[l.Stream] != nil }}
+	err := o.broker.Tail(ctx, topics.TailOptions{Types: []string{events.TypeDeadLetter}, Beginning: true, Stop: true}, func(m topics.Received) error {
+		l, err := box.Add(&m)
+		if l == nil || err != nil {
+			return err
+		}
+		delete(open, l.ID)
+		if why := pipeline.StillDead(streams[l.Stream], l); why != "" {
+			all[l.Stream].Dead[why]++
+		} else {
+			all[l.Stream].Replayed++
+		}
+		return nil
+	})
+	return all, err
 }
 
 // partsGone is why a letter cannot be replayed of which not all is there.

@@ -1,10 +1,14 @@
 package pipeline_test
 
 import (
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/millrace-io/millrace/connectors"
+	"github.com/millrace-io/millrace/events"
+	"github.com/millrace-io/millrace/ledger"
+	"github.com/millrace-io/millrace/pipeline"
 )
 
 // Equal bytes make the same letter: one that is stored after it was dealt with
@@ -33,6 +37,30 @@ func TestLettersOfANewIncidentAreOpen(t *testing.T) {
 		r, err := resolve(t, s(), o, all, true)
 		if err != nil || r.Discarded != want || r.Already != 2-want {
 			t.Errorf("%+v, %v", r, err)
+		}
+	}
+}
+
+// What a dry run says of a letter is what its replay says, by its window and its
+// number among equals.
+func TestStillDeadIsWhatAReplaySays(t *testing.T) {
+	s := streamAt(t, nil, false, func() time.Time { return end }, brief)
+	s.Map = func(raw []byte, f *connectors.Fields) events.Record {
+		r := events.Record{Type: events.TypeMessage}
+		r.Dead = f.Object(raw, func(_, _ []byte) {})
+		return r
+	}
+	o := options(open(t, t.TempDir()))
+	for n, tt := range []struct {
+		raw  string
+		long time.Duration
+		want string
+	}{{`{"a":1}`, time.Hour, "it has neither"}, {`{"a":1}`, 15 * time.Minute, ""}, {`null`, time.Hour, "not_an_object"}} {
+		l := &pipeline.Letter{ID: events.ID{byte(n + 1)}, Raw: []byte(tt.raw), Window: ledger.Range{From: start, To: start.Add(tt.long)}, Recorded: end}
+		why := pipeline.StillDead(s, l)
+		r, err := resolve(t, s, o, []*pipeline.Letter{l}, false)
+		if err != nil || !strings.HasPrefix(why, tt.want) || (why == "") != (r.Replayed == 1) || why != "" && r.Dead[why] != 1 {
+			t.Errorf("%s in %s: said to be dead for %q, replayed as %+v, %v", tt.raw, tt.long, why, r, err)
 		}
 	}
 }

@@ -247,15 +247,31 @@ func (t *tenure) isNew(draft *ledger.Draft, r *revived) bool {
 	return draft.Record(r.record.Identity.Event())
 }
 
+// prepare makes a record of a letter's bytes, or says why it is still dead.
+func prepare(s *connectors.Stream, l *Letter) (record connectors.Prepared, why string) {
+	record, ok := s.Prepare(l.Raw, l.Number, connectors.Window(l.Window))
+	switch {
+	case record.Dead != nil:
+		why = record.Dead.Reason + ": " + record.Dead.Detail
+	case !ok:
+		why = "it has neither an id nor a time, and its window is longer than a quarter of an hour: nothing tells it from others like it"
+	}
+	return record, why
+}
+
+// StillDead says why a letter cannot be replayed, as far as its bytes tell; "" where
+// it may be.
+func StillDead(s *connectors.Stream, l *Letter) (why string) {
+	_, why = prepare(s, l)
+	return why
+}
+
 // revive makes events of a dead letter's record, or says why it is still dead.
 // It adds to reach where the record may have been seen before.
 func (t *tenure) revive(ctx context.Context, l *Letter, reach *[]ledger.Range) (r *revived, why string, err error) {
-	record, ok := t.stream.Prepare(l.Raw, l.Number, connectors.Window(l.Window))
-	switch {
-	case record.Dead != nil:
-		return nil, record.Dead.Reason + ": " + record.Dead.Detail, nil
-	case !ok:
-		return nil, "it has neither an id nor a time, and its window is longer than a quarter of an hour: nothing tells it from others like it", nil
+	record, why := prepare(t.stream, l)
+	if why != "" {
+		return nil, why, nil
 	}
 	batch := &connectors.Batch{Window: connectors.Window(l.Window), Records: []connectors.Prepared{record}}
 	*reach = t.reach(batch)
