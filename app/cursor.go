@@ -120,7 +120,7 @@ func WriteCursors(w io.Writer, cursors []Cursor) error {
 func when(t time.Time) string { return t.UTC().Format(time.RFC3339) }
 
 func span(r ledger.Range) string {
-	return fmt.Sprintf("%s to %s (%s)", when(r.From), when(r.To), r.To.Sub(r.From))
+	return fmt.Sprintf("%s to %s (%s)", when(r.From), when(r.To), brief(r.To.Sub(r.From)))
 }
 
 // Move asks for another place where live reads go on.

@@ -12,6 +12,7 @@ import (
 	"github.com/millrace-io/millrace/config"
 	"github.com/millrace-io/millrace/connectors"
 	"github.com/millrace-io/millrace/events"
+	"github.com/millrace-io/millrace/ledger"
 	"github.com/millrace-io/millrace/pipeline"
 	"github.com/millrace-io/millrace/topics"
 )
@@ -81,12 +82,12 @@ type letterReader struct {
 	limit    int  // of messages that are read; 0: none
 	all      []Letter
 	known    map[string]bool
-	resolved map[events.StreamKey]map[events.ID]string
+	resolved map[events.StreamKey]ledger.Resolutions
 }
 
 // read reads the topic; more says that it ended at the limit.
 func (r *letterReader) read(ctx context.Context) (more bool, err error) {
-	r.known, r.resolved = map[string]bool{}, map[events.StreamKey]map[events.ID]string{}
+	r.known, r.resolved = map[string]bool{}, map[events.StreamKey]ledger.Resolutions{}
 	box := pipeline.Letterbox{Bytes: r.raw, Wanted: r.wanted.has}
 	n := 0
 	err = r.broker.Tail(ctx, topics.TailOptions{Types: []string{events.TypeDeadLetter}, Beginning: true, Stop: true}, func(m topics.Received) error {
@@ -125,7 +126,7 @@ func (r *letterReader) add(ctx context.Context, l *pipeline.Letter, incomplete b
 			return fmt.Errorf("%s: %w", l.Stream, err)
 		}
 	}
-	what, id := r.resolved[l.Stream][l.ID], l.ID.String()
+	what, id := r.resolved[l.Stream].Of(l.ID, l.Stored), l.ID.String()
 	if r.wanted.Resolved != (what != "") || r.known[id] {
 		return nil
 	}
@@ -206,7 +207,7 @@ func ResolveLetters(ctx context.Context, file *config.File, s Selection, discard
 		return nil, err
 	}
 	defer o.close()
-	letters, err := o.letters(ctx, s, dryRun && !discard)
+	letters, err := o.letters(ctx, s, false)
 	if err != nil {
 		return nil, err
 	}
@@ -221,6 +222,12 @@ func ResolveLetters(ctx context.Context, file *config.File, s Selection, discard
 		}
 		byStream[l.key] = append(byStream[l.key], l)
 	}
+	var attempted map[events.StreamKey]*pipeline.Resolved
+	if dryRun && !discard {
+		if attempted, err = o.attempt(ctx, letters); err != nil {
+			return nil, err
+		}
+	}
 	var all []Resolution
 	var errs []error
 	for _, key := range keys {
@@ -229,9 +236,12 @@ func ResolveLetters(ctx context.Context, file *config.File, s Selection, discard
 		switch {
 		case stream == nil:
 			err = &UsageError{fmt.Errorf("no connector of the configuration reads %s: its %d dead letters are left as they are", key, r.Selected)}
+		case dryRun && discard:
+			r.Discarded, err = r.Selected, nil
 		case dryRun:
-			r.Resolved = attempt(stream, byStream[key], discard)
-			err = nil
+			if err = o.mappable(stream); err == nil {
+				r.Resolved = *attempted[key]
+			}
 		default:
 			selection := s
 			selection.Stream = key.String()
@@ -274,25 +284,38 @@ func (o *operator) stream(key events.StreamKey) *connectors.Stream {
 	return nil
 }
 
-// attempt says what could be done with letters, as far as it can be known
-// without doing it: nothing is compared with the ledger, nor transformed.
-func attempt(s *connectors.Stream, letters []Letter, discard bool) (r pipeline.Resolved) {
-	r.Dead = map[string]int{}
+// attempt says what could be done with open letters, as far as it can be known
+// without doing it: nothing is compared with the ledger, nor transformed. It reads
+// them again, with their records, one at a time.
+func (o *operator) attempt(ctx context.Context, letters []Letter) (map[events.StreamKey]*pipeline.Resolved, error) {
+	all := map[events.StreamKey]*pipeline.Resolved{}
+	streams := map[events.StreamKey]*connectors.Stream{}
+	open := map[events.ID]bool{}
 	for _, l := range letters {
-		switch record, ok := s.Prepare(l.raw, 0, connectors.Window{}); {
-		case discard:
-			r.Discarded++
-		case l.Incomplete:
-			r.Dead[partsGone]++
-		case record.Dead != nil:
-			r.Dead[record.Dead.Reason+": "+record.Dead.Detail]++
-		case !ok:
-			r.Dead["it has neither an id nor a time"]++
-		default:
-			r.Replayed++
+		if all[l.key] == nil {
+			all[l.key], streams[l.key] = &pipeline.Resolved{Dead: map[string]int{}}, o.stream(l.key)
+		}
+		if id, _ := events.ParseID(l.ID); l.Incomplete {
+			all[l.key].Dead[partsGone]++
+		} else {
+			open[id] = true
 		}
 	}
-	return r
+	box := pipeline.Letterbox{Bytes: true, Wanted: func(l *pipeline.Letter) bool { return open[l.ID] && streams[l.Stream] != nil }}
+	err := o.broker.Tail(ctx, topics.TailOptions{Types: []string{events.TypeDeadLetter}, Beginning: true, Stop: true}, func(m topics.Received) error {
+		l, err := box.Add(&m)
+		if l == nil || err != nil {
+			return err
+		}
+		delete(open, l.ID)
+		if why := pipeline.StillDead(streams[l.Stream], l); why != "" {
+			all[l.Stream].Dead[why]++
+		} else {
+			all[l.Stream].Replayed++
+		}
+		return nil
+	})
+	return all, err
 }
 
 // partsGone is why a letter cannot be replayed of which not all is there.

@@ -109,8 +109,11 @@ func WriteResolutions(w io.Writer, all []Resolution) error {
 	}
 	for _, r := range all {
 		fmt.Fprintf(w, "%s: %d selected", r.Stream, r.Selected)
-		if r.DryRun {
-			fmt.Fprint(w, "; nothing was changed, but would be")
+		switch some := r.Replayed + r.Known + r.Dropped + r.Discarded + r.Already; {
+		case r.DryRun && some > 0:
+			fmt.Fprint(w, "; a dry run changes nothing; there would be")
+		case r.DryRun:
+			fmt.Fprint(w, "; a dry run, and nothing would be changed")
 		}
 		fmt.Fprintln(w)
 		for _, line := range []struct {

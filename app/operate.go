@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -143,6 +144,41 @@ func openOperator(ctx context.Context, file *config.File, log *slog.Logger) (*op
 	return o, nil
 }
 
+// mappable refuses to make events in this process of a stream's letters where a
+// setting is unset here that may be part of them: any but a secret.
+func (o *operator) mappable(s *connectors.Stream) error {
+	for _, c := range o.file.Connectors {
+		if c.Name != s.Connector {
+			continue
+		}
+		t := typeOf(c.Type)
+		unset := unsetKeys(c.Raw, t.Settings())
+		for _, one := range c.Streams {
+			if one.Name == s.Key.Stream {
+				unset = append(unset, unsetKeys(one.Raw, t.KeysOf(one.Name))...)
+			}
+		}
+		if len(unset) > 0 {
+			return &UsageError{fmt.Errorf("%s: no service replays its dead letters, and %s of the connector %s stands in a variable that is not set here: set it as for the service", s.Key, strings.Join(unset, ", "), c.Name)}
+		}
+	}
+	return nil
+}
+
+// unsetKeys are the keys of a section that stand in unset variables, but for secrets.
+func unsetKeys(raw map[string]any, settings any) (keys []string) {
+	secret := map[string]bool{}
+	for _, f := range config.Fields(settings) {
+		secret[f.Name] = f.Secret
+	}
+	for _, key := range slices.Sorted(maps.Keys(raw)) {
+		if !secret[key] && strings.Contains(fmt.Sprint(raw[key]), Unset) {
+			keys = append(keys, key)
+		}
+	}
+	return keys
+}
+
 func (o *operator) close() {
 	o.transport.CloseIdleConnections()
 	o.broker.Close()
@@ -192,6 +228,11 @@ func (o *operator) carryOut(ctx context.Context, s *connectors.Stream, r request
 		a, err := o.askOften(ctx, s, &r)
 		if a != nil || err != nil {
 			return a, err
+		}
+	}
+	if r.Ask == askLetter && !r.Discard {
+		if err := o.mappable(s); err != nil {
+			return nil, err
 		}
 	}
 	i := pipeline.New(s, pipeline.Options{

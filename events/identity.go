@@ -89,6 +89,15 @@ func ReplayMark(id ID, replay uint64) ID {
 	return ID(sum(binary.AppendUvarint(b, replay)))
 }
 
+// PublishedMark is what is left in the ledger of an event that was published when
+// its own id was in there already, or not any more: by a replay of the stream, or
+// of its dead letter. The id alone does not tell an event that was too large, and
+// stands in a dead letter, from one that is out.
+func PublishedMark(id ID) ID {
+	var buf [64]byte
+	return ID(sum(append(append(buf[:0], "published"...), id[:]...)))
+}
+
 // HashOf returns the hash of a record's canonical content.
 func HashOf(canonical []byte) Hash { return sum(canonical) }
 

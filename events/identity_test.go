@@ -15,11 +15,11 @@ import (
 var newIDs = flag.Bool("new-ids", false, "fill in the ids that testdata/ids.golden.json lacks")
 
 type goldenID struct {
-	Kind    string // record, content, cell, version, dead, replay
+	Kind    string // record, content, cell, version, dead, replay, published
 	Vendor  string
 	Account string
 	Stream  string
-	ID      string    `json:",omitempty"` // record, version, replay
+	ID      string    `json:",omitempty"` // record, version, replay, published
 	Raw     string    `json:",omitempty"` // content, cell, version, dead
 	Cell    time.Time `json:",omitzero"`
 	Number  int       `json:",omitempty"`
@@ -34,6 +34,8 @@ func (g goldenID) compute(t *testing.T) events.ID {
 		return events.RecordIdentity(key, g.ID).Event()
 	case "replay":
 		return events.ReplayMark(events.RecordIdentity(key, g.ID).Event(), uint64(g.Number))
+	case "published":
+		return events.PublishedMark(events.RecordIdentity(key, g.ID).Event())
 	case "dead":
 		return events.DeadLetterIdentity(key, []byte(g.Raw), g.Number, g.Part).Event()
 	}

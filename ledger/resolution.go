@@ -18,6 +18,9 @@ type Resolution struct {
 	At      time.Time         `json:"at"`
 	Commit  uint64            `json:"commit"`
 	Letters map[string]string `json:"letters"` // by id: one of the words below
+	// Stored is, by id, when the broker had stored the letter. Equal bytes make the
+	// same id: one that was stored later tells of something new.
+	Stored map[string]time.Time `json:"stored,omitempty"`
 }
 
 // What became of a dead letter.
@@ -48,12 +51,42 @@ func ResolvedAt(name string) (time.Time, bool) {
 	return time.Unix(n, 0).UTC(), true
 }
 
-// Add notes what became of a letter.
-func (r *Resolution) Add(letter events.ID, what string) {
+// Add notes what became of a letter that the broker has stored at a time.
+func (r *Resolution) Add(letter events.ID, what string, stored time.Time) {
 	if r.Letters == nil {
-		r.Letters = map[string]string{}
+		r.Letters, r.Stored = map[string]string{}, map[string]time.Time{}
 	}
-	r.Letters[letter.String()] = what
+	r.Letters[letter.String()], r.Stored[letter.String()] = what, stored
+}
+
+// Resolutions are what became of a stream's dead letters, by their ids.
+type Resolutions map[events.ID]resolved
+
+type resolved struct {
+	what   string
+	stored time.Time
+}
+
+// Add adds those of one resolution.
+func (all Resolutions) Add(r *Resolution) {
+	for text, what := range r.Letters {
+		stored, ok := r.Stored[text]
+		if !ok {
+			stored = r.At
+		}
+		if id, ok := events.ParseID(text); ok && !stored.Before(all[id].stored) {
+			all[id] = resolved{what, stored}
+		}
+	}
+}
+
+// Of returns what became of a letter that the broker has stored at a time; ""
+// where it is still to be dealt with.
+func (all Resolutions) Of(letter events.ID, stored time.Time) string {
+	if r := all[letter]; !stored.After(r.stored) {
+		return r.what
+	}
+	return ""
 }
 
 // Encode returns the resolution as it is stored.

@@ -145,6 +145,7 @@ type encoder struct {
 	messages   []topics.Message
 	attrs      []events.Attribute
 	data       []byte
+	large      map[events.ID]bool // the events that became dead letters
 }
 
 // attributesOf is more attributes than an event has.
@@ -164,6 +165,7 @@ func (c *encoder) encode(out []events.Event, raw bool, limits topics.Limits, bat
 		c.attrs = make([]events.Attribute, 0, need)
 	}
 	c.messages, c.attrs, c.data = c.messages[:0], c.attrs[:0], c.data[:0]
+	clear(c.large)
 	for n := range out {
 		e := out[n]
 		if !raw {
@@ -173,12 +175,26 @@ func (c *encoder) encode(out []events.Event, raw bool, limits topics.Limits, bat
 			c.messages = append(c.messages, m)
 			continue
 		}
-		dead++
+		if dead++; c.large == nil {
+			c.large = map[events.ID]bool{}
+		}
+		c.large[e.ID] = true
 		for _, e := range tooLarge(&out[n], e.DataLen(), limits.Bytes, batch) {
 			c.messages = append(c.messages, c.message(&e))
 		}
 	}
 	return c.messages, dead
+}
+
+// markReplayed notes which of the events that were encoded are published once
+// more: such a one may have been too large before, and its dead letter is not to
+// publish it again.
+func (t *tenure) markReplayed(draft *ledger.Draft, out []events.Event) {
+	for n := range out {
+		if e := &out[n]; e.Replay && e.Type != events.TypeDeadLetter && !t.encoder.large[e.ID] {
+			draft.Record(events.PublishedMark(e.ID))
+		}
+	}
 }
 
 func (c *encoder) message(e *events.Event) topics.Message {
@@ -224,8 +240,11 @@ func tooLarge(e *events.Event, size, limit int, batch *connectors.Batch) []event
 			ID: identity.Event(), Source: e.Source, Connector: e.Connector, Type: events.TypeDeadLetter,
 			Key: e.Key, RecordID: e.RecordID, Recorded: e.Recorded, Replay: e.Replay,
 		}
-		if len(e.Key)+len(e.RecordID) > overhead/4 { // they may be what is too large
-			letter.Key, letter.RecordID = identity.String(), identity.String()
+		if len(e.Key) > overhead/8 { // it may be what is too large
+			letter.Key = identity.String()
+		}
+		if len(e.RecordID) > overhead/8 {
+			letter.RecordID = identity.String()
 		}
 		letter.Members = deadLetter(dead, &letter, batch, raw, part, parts)
 		letters = append(letters, letter)

@@ -47,6 +47,7 @@ type Ingest struct {
 	mu         sync.Mutex
 	state      string
 	cause      string
+	full       chan struct{}      // closed while the state is full
 	checkpoint *ledger.Checkpoint // as far as it is committed; nil before the first tenure
 	subscriber *connectors.Subscriber
 	holder     *tenure // that operating commands may use; nil when none is
@@ -66,7 +67,7 @@ func New(stream *connectors.Stream, opts Options) *Ingest {
 	if opts.GiveUp == 0 {
 		opts.GiveUp = giveUpAfter
 	}
-	i := &Ingest{opts: opts, stream: stream, reads: sub, state: StateStarting}
+	i := &Ingest{opts: opts, stream: stream, reads: sub, state: StateStarting, full: make(chan struct{})}
 	i.log = opts.Log.With("connector", stream.Connector, "stream", stream.Key.Stream)
 	i.metrics = opts.Metrics.of(i)
 	return i
@@ -201,7 +202,7 @@ func (i *Ingest) tenure(ctx context.Context) error {
 		}
 	})
 	i.tenures++
-	t := &tenure{Ingest: i, held: held, stopping: ctx, fail: cancel, number: i.tenures}
+	t := &tenure{Ingest: i, mu: newTurn(), held: held, stopping: ctx, fail: cancel, number: i.tenures}
 	if err := t.open(ctx); err != nil {
 		return err
 	}
@@ -237,7 +238,20 @@ func (i *Ingest) tenure(ctx context.Context) error {
 func (i *Ingest) set(state, cause string) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
+	i.become(state, cause)
+}
+
+// become sets the state, with mu held, and lets go the commands that wait for
+// their turn when there is no room.
+func (i *Ingest) become(state, cause string) {
+	was := i.state
 	i.state, i.cause = state, cause
+	switch full := state == StateFull; {
+	case full && was != StateFull:
+		close(i.full)
+	case !full && was == StateFull:
+		i.full = make(chan struct{})
+	}
 }
 
 func (i *Ingest) reading(sub *connectors.Subscriber) {
@@ -245,7 +259,7 @@ func (i *Ingest) reading(sub *connectors.Subscriber) {
 	defer i.mu.Unlock()
 	i.subscriber = sub
 	if sub != nil {
-		i.state, i.cause = StateReading, ""
+		i.become(StateReading, "")
 	}
 }
 

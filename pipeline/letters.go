@@ -80,14 +80,18 @@ func (t *tenure) resolve(ctx context.Context, letters []*Letter, discard bool) (
 	}
 	out := &Resolved{}
 	var todo []*Letter
-	given := map[events.ID]bool{}
+	given := map[events.ID]*Letter{}
 	for _, l := range letters {
-		if t.resolved[l.ID] != "" || given[l.ID] {
+		if same := given[l.ID]; same != nil && l.Stored.After(same.Stored) {
+			same.Stored = l.Stored
+		}
+		if t.resolved.Of(l.ID, l.Stored) != "" || given[l.ID] != nil {
 			out.Already++
 			continue
 		}
-		given[l.ID] = true
-		todo = append(todo, l)
+		one := *l
+		given[l.ID] = &one
+		todo = append(todo, &one)
 	}
 	for size := t.opts.Broker.Limits().Messages - 3; len(todo) > 0; { // two entries and the checkpoint
 		part := todo[:min(len(todo), max(size, 1))]
@@ -121,8 +125,8 @@ func (t *tenure) loadResolutions(ctx context.Context) error {
 
 // ReadResolutions reads from a stream's ledger what became of its dead letters;
 // names may be those of all its entries.
-func ReadResolutions(ctx context.Context, l topics.Ledger, names []string) (map[events.ID]string, error) {
-	resolved := map[events.ID]string{}
+func ReadResolutions(ctx context.Context, l topics.Ledger, names []string) (ledger.Resolutions, error) {
+	resolved := ledger.Resolutions{}
 	for _, name := range names {
 		if !ledger.IsResolution(name) {
 			continue
@@ -138,11 +142,7 @@ func ReadResolutions(ctx context.Context, l topics.Ledger, names []string) (map[
 		if err != nil {
 			return nil, fmt.Errorf("entry %s: %w", name, err)
 		}
-		for text, what := range resolution.Letters {
-			if id, ok := events.ParseID(text); ok {
-				resolved[id] = what
-			}
-		}
+		resolved.Add(resolution)
 	}
 	return resolved, nil
 }
@@ -164,7 +164,7 @@ func (t *tenure) resolvePart(ctx context.Context, letters []*Letter, discard boo
 	var out []events.Event
 	for _, l := range letters {
 		if discard {
-			resolution.Add(l.ID, ledger.Discarded)
+			resolution.Add(l.ID, ledger.Discarded, l.Stored)
 			continue
 		}
 		around := t.reach(&connectors.Batch{Window: connectors.Window(l.Window)})
@@ -179,11 +179,11 @@ func (t *tenure) resolvePart(ctx context.Context, letters []*Letter, discard boo
 		reach = append(reach, around...)
 		switch {
 		case r.known || !t.isNew(draft, r):
-			resolution.Add(l.ID, ledger.Known)
+			resolution.Add(l.ID, ledger.Known, l.Stored)
 		case len(r.out) == 0:
-			resolution.Add(l.ID, ledger.Dropped)
+			resolution.Add(l.ID, ledger.Dropped, l.Stored)
 		default:
-			resolution.Add(l.ID, ledger.Replayed)
+			resolution.Add(l.ID, ledger.Replayed, l.Stored)
 			out = append(out, r.out...)
 		}
 	}
@@ -228,20 +228,18 @@ func (t *tenure) commitLetters(ctx context.Context, draft *ledger.Draft, window 
 	}
 	draft.Mark()
 	t.resolutions = append(t.resolutions, resolution.Name())
-	for text, what := range resolution.Letters {
-		id, _ := events.ParseID(text)
-		t.resolved[id] = what
-	}
+	t.resolved.Add(resolution)
 	t.metrics.count(counts, nil)
 	return nil
 }
 
-// isNew says whether the record of a letter is still to be published. One whose
-// event has an id of its own was never published: the letter stands for it.
+// isNew says whether the record of a letter is still to be published. Of one whose
+// event has an id of its own the ledger knows that id, though the letter stands for
+// it: a mark tells that it was published since.
 func (t *tenure) isNew(draft *ledger.Draft, r *revived) bool {
 	switch {
 	case r.letter.Event != (events.ID{}):
-		return true
+		return draft.Record(events.PublishedMark(r.letter.Event))
 	case t.stream.Versioned:
 		_, isNew := draft.Version(r.record.Identity, r.record.Content, r.letter.Recorded, r.letter.Recorded)
 		return isNew
@@ -249,15 +247,31 @@ func (t *tenure) isNew(draft *ledger.Draft, r *revived) bool {
 	return draft.Record(r.record.Identity.Event())
 }
 
+// prepare makes a record of a letter's bytes, or says why it is still dead.
+func prepare(s *connectors.Stream, l *Letter) (record connectors.Prepared, why string) {
+	record, ok := s.Prepare(l.Raw, l.Number, connectors.Window(l.Window))
+	switch {
+	case record.Dead != nil:
+		why = record.Dead.Reason + ": " + record.Dead.Detail
+	case !ok:
+		why = "it has neither an id nor a time, and its window is longer than a quarter of an hour: nothing tells it from others like it"
+	}
+	return record, why
+}
+
+// StillDead says why a letter cannot be replayed, as far as its bytes tell; "" where
+// it may be.
+func StillDead(s *connectors.Stream, l *Letter) (why string) {
+	_, why = prepare(s, l)
+	return why
+}
+
 // revive makes events of a dead letter's record, or says why it is still dead.
 // It adds to reach where the record may have been seen before.
 func (t *tenure) revive(ctx context.Context, l *Letter, reach *[]ledger.Range) (r *revived, why string, err error) {
-	record, ok := t.stream.Prepare(l.Raw, l.Number, connectors.Window(l.Window))
-	switch {
-	case record.Dead != nil:
-		return nil, record.Dead.Reason + ": " + record.Dead.Detail, nil
-	case !ok:
-		return nil, "it has neither an id nor a time, and its window is longer than a quarter of an hour: nothing tells it from others like it", nil
+	record, why := prepare(t.stream, l)
+	if why != "" {
+		return nil, why, nil
 	}
 	batch := &connectors.Batch{Window: connectors.Window(l.Window), Records: []connectors.Prepared{record}}
 	*reach = t.reach(batch)
@@ -265,10 +279,16 @@ func (t *tenure) revive(ctx context.Context, l *Letter, reach *[]ledger.Range) (
 		return nil, "", err
 	}
 	r = &revived{letter: l, record: record}
-	id := l.Event
-	if id == (events.ID{}) {
+	id, trial := l.Event, t.book.Draft()
+	if id != (events.ID{}) {
+		if r.known = !trial.Record(events.PublishedMark(id)); r.known {
+			return r, "", nil
+		}
+		if latest, ok := trial.Latest(record.Identity); ok && t.stream.Versioned && latest != id {
+			return nil, "a newer version of the record is known", nil
+		}
+	} else {
 		id = record.Identity.Event()
-		trial := t.book.Draft()
 		if t.stream.Versioned {
 			others := trial.Versions(record.Identity)
 			var isNew bool

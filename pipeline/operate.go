@@ -39,11 +39,20 @@ func (i *Ingest) withdraw(t *tenure) {
 	i.offer(nil)
 }
 
+// turn is a lock that can be waited for beside other things.
+type turn chan struct{}
+
+func newTurn() turn { return make(turn, 1) }
+
+func (t turn) Lock()   { t <- struct{}{} }
+func (t turn) Unlock() { <-t }
+
 // operate does something between two batches, as the stream's one committer. Any
-// error but a refusal ends the tenure, as it does for a batch.
+// error but a refusal, or that there is no room, ends the tenure, as it does for
+// a batch.
 func (i *Ingest) operate(ctx context.Context, do func(context.Context, *tenure) error) (err error) {
 	i.mu.Lock()
-	t, state, cause := i.holder, i.state, i.cause
+	t, state, cause, full := i.holder, i.state, i.cause, i.full
 	i.mu.Unlock()
 	switch {
 	case state == StateFull:
@@ -51,7 +60,13 @@ func (i *Ingest) operate(ctx context.Context, do func(context.Context, *tenure) 
 	case t == nil:
 		return &NotHeldError{state, cause}
 	}
-	t.mu.Lock()
+	select {
+	case t.mu <- struct{}{}:
+	case <-full: // the batch that has its turn waits for room
+		return fmt.Errorf("%w: try again when there is room", topics.ErrFull)
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 	defer t.mu.Unlock()
 	if t.failed || t.stopping.Err() != nil {
 		return &NotHeldError{"beginning again", "try again in a moment"}
@@ -61,13 +76,15 @@ func (i *Ingest) operate(ctx context.Context, do func(context.Context, *tenure) 
 	}
 	ctx, done := t.finishing(ctx)
 	defer done()
+	t.operating = true
 	defer func() {
+		t.operating = false
 		if r := recover(); r != nil {
 			t.log.Error("a panic: this is a mistake in millrace", "panic", fmt.Sprint(r), "stack", string(debug.Stack()))
 			err = fmt.Errorf("a panic, which is a mistake in millrace: %v", r)
 		}
 		var refused *RefusedError
-		if err != nil && !errors.As(err, &refused) {
+		if err != nil && !errors.As(err, &refused) && !errors.Is(err, topics.ErrFull) {
 			t.failed = true
 			t.fail(err)
 		}
@@ -85,7 +102,7 @@ func (i *Ingest) Hold(ctx context.Context, onWait func(holder string)) (release 
 	}
 	stopping, fail := context.WithCancelCause(context.WithoutCancel(ctx))
 	i.tenures++
-	t := &tenure{Ingest: i, held: held, stopping: stopping, fail: fail, number: i.tenures}
+	t := &tenure{Ingest: i, mu: newTurn(), held: held, stopping: stopping, fail: fail, number: i.tenures}
 	if err := t.read(ctx); err != nil {
 		fail(nil)
 		held.Release()

@@ -8,13 +8,11 @@ import (
 	"math/rand/v2"
 	"runtime/debug"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
 
 	"github.com/millrace-io/millrace/connectors"
-	"github.com/millrace-io/millrace/events"
 	"github.com/millrace-io/millrace/ledger"
 	"github.com/millrace-io/millrace/topics"
 )
@@ -26,9 +24,10 @@ type tenure struct {
 	stopping context.Context // ends when the tenure is to end
 	fail     context.CancelCauseFunc
 
-	mu         sync.Mutex // held by the handler that is at work, and by flush
-	failed     bool       // what is in memory may not be what the broker holds
-	number     int        // of this process's tenures of the stream: no commit id comes twice
+	mu         turn // held by the handler that is at work, by flush and by a command
+	operating  bool // a command is at work: it does not wait for room
+	failed     bool // what is in memory may not be what the broker holds
+	number     int  // of this process's tenures of the stream: no commit id comes twice
 	book       *ledger.Book
 	checkpoint *ledger.Checkpoint // committed
 	ahead      connectors.Progress
@@ -37,9 +36,9 @@ type tenure struct {
 	tidied     time.Time
 	encoder    encoder
 
-	resolutions []string             // entries that name dead letters which were dealt with
-	resolved    map[events.ID]string // what became of them; nil until it is needed
-	lateness    []time.Duration      // of the batch that is being committed
+	resolutions []string           // entries that name dead letters which were dealt with
+	resolved    ledger.Resolutions // what became of them; nil until it is needed
+	lateness    []time.Duration    // of the batch that is being committed
 }
 
 // open reads the state, and makes it ours: from here on a stale owner's commit
@@ -146,6 +145,7 @@ func (t *tenure) ingest(ctx context.Context, batch *connectors.Batch) error {
 			return fmt.Errorf("transforming: %w", err)
 		}
 		messages, dead := t.encoder.encode(out, t.opts.Raw, limits, batch)
+		t.markReplayed(draft, out)
 		counts.DeadLetters += dead
 		counts.Events -= dead
 		last := len(part) == len(rest)
@@ -243,7 +243,7 @@ func (t *tenure) write(ctx context.Context, next *ledger.Checkpoint, write func(
 				t.fail(errMoved) // what it might read again is out of reach from now on
 			}
 			return nil
-		case !errors.Is(err, topics.ErrFull) || t.opts.Once:
+		case !errors.Is(err, topics.ErrFull) || t.opts.Once || t.operating:
 			return err
 		case full == 0:
 			t.log.Error("nothing can be committed; waiting for room", "cause", err)

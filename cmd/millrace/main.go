@@ -96,7 +96,7 @@ func isCobraUsage(err error) bool {
 	if errors.As(err, &usage) {
 		return false
 	}
-	for _, start := range []string{"unknown command", "accepts ", "requires ", "required flag", "invalid argument", "if any flags in the group"} {
+	for _, start := range []string{"unknown command", "accepts ", "requires ", "invalid argument"} {
 		if strings.HasPrefix(err.Error(), start) {
 			return true
 		}

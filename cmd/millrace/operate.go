@@ -51,18 +51,22 @@ func first(args []string) string {
 }
 
 func (p *program) cursorSet() *cobra.Command {
-	c := p.mover("set CONNECTOR[/STREAM] --to TIME", "Have streams read from a time on, before or behind the cursor", func(to string, m *app.Move) (err error) {
+	return p.mover("set CONNECTOR[/STREAM] --to TIME", "Have streams read from a time on, before or behind the cursor", func(to string, m *app.Move) (err error) {
+		if to == "" {
+			return &app.UsageError{Err: errors.New("say with --to where the cursor is to be put, such as --to 2026-01-01 or --to 2d")}
+		}
 		m.Set = true
 		m.To, err = timeFlag("--to", to)
 		return err
 	})
-	_ = c.MarkFlagRequired("to")
-	return c
 }
 
 func (p *program) cursorRewind() *cobra.Command {
 	var by string
 	c := p.mover("rewind CONNECTOR[/STREAM] (--by DURATION | --to TIME)", "Have streams read the past again; what is published is not published again", func(to string, m *app.Move) (err error) {
+		if (by == "") == (to == "") {
+			return &app.UsageError{Err: errors.New("say how far back the cursor is to be moved: either --by a duration such as 24h or 2d, or --to a time")}
+		}
 		if by == "" {
 			m.To, err = timeFlag("--to", to)
 			return err
@@ -74,8 +78,6 @@ func (p *program) cursorRewind() *cobra.Command {
 		return nil
 	})
 	c.Flags().StringVar(&by, "by", "", "how far back from the cursor, a `duration` such as 24h or 2d")
-	c.MarkFlagsOneRequired("by", "to")
-	c.MarkFlagsMutuallyExclusive("by", "to")
 	return c
 }
 
