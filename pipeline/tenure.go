@@ -185,7 +185,8 @@ func (t *tenure) commit(ctx context.Context, batch *connectors.Batch, draft *led
 		t.uncounted, t.ahead = seen, progress
 		replay := t.checkpoint.Replay
 		over := replay != nil && !progress.Live.At.Before(replay.To)
-		if !over && t.opts.Now().Sub(t.lastCommit) < emptyAdvance {
+		told := t.checkpoint.Finding.Records == 0 || !progress.Sweep.Until.IsZero()
+		if !over && told && t.opts.Now().Sub(t.lastCommit) < emptyAdvance {
 			return nil
 		}
 		return t.advance(ctx)
@@ -271,12 +272,9 @@ func (t *tenure) next(seen ledger.Counts, progress connectors.Progress) *ledger.
 	}
 	c.Finding.Records += seen.Late
 	c.Finding.Overlap = max(c.Finding.Overlap, seen.Overlap)
-	if !c.Sweep.Until.IsZero() && progress.Sweep.Until.IsZero() { // it has ended
-		if c.Finding.Records > 0 {
-			c.Finding.At = t.opts.Now().UTC()
-			c.Late = c.Finding
-		}
-		c.Finding = ledger.Late{}
+	if c.Finding.Records > 0 && progress.Sweep.Until.IsZero() { // the sweep has ended
+		c.Finding.At = t.opts.Now().UTC()
+		c.Late, c.Finding = c.Finding, ledger.Late{}
 	}
 	setProgress(&c, progress)
 	if c.Replay != nil && !c.Live.At.Before(c.Replay.To) {
