@@ -41,7 +41,7 @@ func TestOnceIsExactlyOnce(t *testing.T) {
 	compareAll(t, first, account)
 	secretsOf(account).absent(t, "the log", []byte(logged))
 	var some []event
-	for i := 0; i < len(first); i += 1 + len(first)/4000 {
+	for i := 0; i < len(first); i += 1 + len(first)/1500 {
 		some = append(some, first[i])
 	}
 	validate(t, some)

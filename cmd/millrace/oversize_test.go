@@ -43,7 +43,7 @@ func replayed(t *testing.T, path string, args ...string) (total app.Resolution) 
 }
 
 // largeRow is about how many bytes a large row has.
-const largeRow = 1 << 20
+const largeRow = 512 << 10
 
 // big puts three large rows into two endpoints, two of them the same.
 func big(t *testing.T, w *world, at time.Time) (records []string) {
