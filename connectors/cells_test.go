@@ -259,8 +259,8 @@ func cellsAsTimeGoesOn(t *testing.T, kind string, within func(at, from, to time.
 	end := began.Add(3 * time.Hour)
 	records := scatter(dice, began.Add(time.Second), end.Sub(began)-2*time.Second, 150)
 	api := &fakeAPI{page: []int{40, 1e9}[seed%2], number: mixed, within: within}
-	api.fail = func(int, Request) error {
-		if dice.IntN(6) == 0 {
+	api.fail = func(n int, _ Request) error {
+		if (uint64(n)+seed)*0x9e3779b97f4a7c15>>32%6 == 0 {
 			return errors.New("a failure")
 		}
 		return nil
