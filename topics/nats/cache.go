@@ -14,7 +14,7 @@ import (
 // that is a gigabyte, which no option of the server bounds. So its store is told
 // to hold on for cacheLife, in blocks of cacheBlock.
 const (
-	cacheLife = 250 * time.Millisecond
+	cacheLife = 50 * time.Millisecond
 	// cacheBlock is also what a reader who comes back loads at once. With what
 	// the last message adds it must fit the server's pool of 1 MiB buffers.
 	cacheBlock = 1_000_000
