@@ -153,6 +153,9 @@ func TestMemoryForAGiantArray(t *testing.T) {
 			}
 			above := (peak - idle) >> 20
 			t.Logf("idle %d MiB, at most %d MiB above it with one array of %d MB (%d records)", idle>>20, above, *array, g.records.Load())
+			if *array > 100 { // ids take more, and the array as a whole would take far more
+				c.limit += 20
+			}
 			if above > c.limit {
 				t.Errorf("%d MiB above idle, want %d at most", above, c.limit)
 			}
