@@ -72,11 +72,7 @@ func (t *tenure) observe(counts *ledger.Counts, batch *connectors.Batch, at, now
 	o, stands := t.stream.Options, t.ahead.Live.At
 	switch {
 	case batch.Lane == connectors.Live:
-		age := batch.Began.Sub(batch.Window.To)
-		if at.Before(stands) { // an overlap has found it
-			age -= o.Overlap
-		}
-		if age > o.Settle+o.Poll {
+		if batch.Began.Sub(stands) > o.Settle+2*o.Poll { // it is catching up
 			return
 		}
 	case t.stream.Versioned: // it changed, which is not to be late

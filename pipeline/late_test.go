@@ -61,7 +61,7 @@ func TestLateRecords(t *testing.T) {
 	for _, nature := range []bool{false, true} {
 		b := open(t, t.TempDir())
 		a := &api{at: end.Add(-45 * time.Second), began: func() time.Time { return end }}
-		a.elements = []string{`{"id":"in time"}`}
+		a.elements = []string{`{"id":"of the past, which says nothing"}`}
 		s := streamAt(t, a, false, func() time.Time { return end }, brief, func(o *connectors.Options) {
 			o.Poll, o.SweepEvery, o.SweepBack = 10*time.Millisecond, 10*time.Millisecond, time.Hour
 		})
@@ -75,6 +75,8 @@ func TestLateRecords(t *testing.T) {
 		go func() { done <- i.Run(ctx) }()
 		a.await(t, func() bool { return i.Status().Checkpoint != nil && i.Status().Checkpoint.Counts.Events == 1 })
 		a.mu.Lock()
+		at := end.Add(-40 * time.Second)
+		a.more = append(a.more, moment{at, fmt.Sprintf(`{"id":"in time","time":%d}`, at.UnixMilli())})
 		for n := range 3 {
 			at := end.Add(-time.Duration(10*n+5)*time.Minute - 200*time.Millisecond)
 			a.more = append(a.more, moment{at, fmt.Sprintf(`{"id":"late %d","time":%d}`, n, at.UnixMilli())})
@@ -106,6 +108,6 @@ func TestLateRecords(t *testing.T) {
 		if bound, beyond, ok := c.Counts.Lateness.Quantile(1); total != 4 || bound != 30*time.Minute || beyond || !ok {
 			t.Errorf("%v: lateness up to %s", c.Counts.Lateness, bound)
 		}
-		unique(t, read(t, b), 4)
+		unique(t, read(t, b), 5)
 	}
 }
