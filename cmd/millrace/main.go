@@ -11,7 +11,6 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
-	"runtime/debug"
 	"strings"
 	"syscall"
 
@@ -22,18 +21,13 @@ import (
 )
 
 func main() {
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(gcPercent)
-	}
 	ctx, stop := signals()
+	wait := manageMemory(ctx)
 	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
 	stop()
+	wait()
 	os.Exit(code)
 }
-
-// gcPercent trades a little work for memory: what an answer that is read as a
-// stream takes is mostly garbage.
-const gcPercent = 30
 
 // signals ends the context with the first SIGINT or SIGTERM, and the process,
 // at once, with the second.

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"flag"
 	"fmt"
+	"math"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -125,9 +126,10 @@ func TestMemoryForAGiantArray(t *testing.T) {
 		timed  bool
 		limit  int64 // MiB above idle
 	}{
-		"rows with a time":    {fmt.Sprintf("url: %q", server.url()), true, 44},
-		"rows without a time": {fmt.Sprintf("url: %q", server.url()), false, 44},
-		"embedded server":     {fmt.Sprintf(`dir: %q, listen: ""`, filepath.Join(t.TempDir(), "data")), true, 96},
+		"rows with a time":                     {fmt.Sprintf("url: %q", server.url()), true, 44},
+		"rows without a time":                  {fmt.Sprintf("url: %q", server.url()), false, 44},
+		"embedded server":                      {fmt.Sprintf(`dir: %q, listen: ""`, filepath.Join(t.TempDir(), "data")), true, 64},
+		"embedded server, rows without a time": {fmt.Sprintf(`dir: %q, listen: ""`, filepath.Join(t.TempDir(), "data")), false, 64},
 	} {
 		t.Run(name, func(t *testing.T) {
 			now := time.Now()
@@ -154,11 +156,29 @@ func TestMemoryForAGiantArray(t *testing.T) {
 			above := (peak - idle) >> 20
 			t.Logf("idle %d MiB, at most %d MiB above it with one array of %d MB (%d records)", idle>>20, above, *array, g.records.Load())
 			if *array > 100 { // ids take more, and the array as a whole would take far more
-				c.limit += 20
+				c.limit = 64
 			}
 			if above > c.limit {
 				t.Errorf("%d MiB above idle, want %d at most", above, c.limit)
 			}
 		})
+	}
+}
+
+func TestTheMemoryGoalIsGivenUpWhereItCannotBeMet(t *testing.T) {
+	for _, c := range []struct {
+		what      string
+		live      uint64
+		set, want int64
+	}{
+		{"little in use", 1 << 20, memoryGoal, memoryGoal},
+		{"just fits", liveLimit, memoryGoal, memoryGoal},
+		{"does not fit", liveLimit + 1, memoryGoal, math.MaxInt64},
+		{"nearly fits again", liveLimit - 1, math.MaxInt64, math.MaxInt64},
+		{"fits again", liveLimit / 2, math.MaxInt64, memoryGoal},
+	} {
+		if got := memoryLimit(c.live, c.set); got != c.want {
+			t.Errorf("%s: limit %d, want %d", c.what, got, c.want)
+		}
 	}
 }
