@@ -73,6 +73,7 @@ func (b *builder) add(r events.Record, seen *tally) {
 		b.deadBytes += len(p.Raw)
 	}
 	b.identify(&p, r.Raw, seen)
+	p.Basis, p.State = nil, nil
 	b.records = append(b.records, p)
 	b.spans = append(b.spans, s)
 }
@@ -85,9 +86,15 @@ func (b *builder) identify(p *Prepared, raw []byte, seen *tally) {
 		return
 	}
 	var canonical []byte
-	if p.ID == "" || b.stream.Versioned {
-		// The scan that mapped the record has proved that it is I-JSON.
-		canonical, _ = events.Canonical(raw)
+	if p.ID == "" {
+		canonical = canonicalOf(p.Basis, raw)
+	}
+	if b.stream.Versioned {
+		state := canonical
+		if state == nil || p.Basis != nil || p.State != nil {
+			state = canonicalOf(p.State, raw)
+		}
+		p.Content = events.HashOf(state)
 	}
 	switch {
 	case p.ID != "":
@@ -103,9 +110,17 @@ func (b *builder) identify(p *Prepared, raw []byte, seen *tally) {
 			p.Identity = events.ContentIdentity(key, canonical, p.Number)
 		}
 	}
-	if b.stream.Versioned {
-		p.Content = events.HashOf(canonical)
+}
+
+// canonicalOf returns the canonical content of what counts of a record: a part
+// that its mapping made, else all of it.
+func canonicalOf(part, raw []byte) []byte {
+	if part == nil {
+		part = raw
 	}
+	// The scan that mapped the record has proved that it is I-JSON.
+	canonical, _ := events.Canonical(part)
+	return canonical
 }
 
 // finish returns the batch and leaves the builder empty.

@@ -33,9 +33,9 @@ var errCells = errors.New("a record has neither an id nor a time")
 const maxHeld = 8 << 20
 
 // timeless says that only a cell can tell the record from others like it. A
-// record that changes is a state; equal ones are one.
+// record that changes is a state; equal ones are one. In a walk the key tells.
 func (s *Stream) timeless(r *events.Record) bool {
-	return r.Time.IsZero() && r.ID == "" && r.Dead == nil && !s.Versioned
+	return r.Time.IsZero() && r.ID == "" && r.Dead == nil && !s.Versioned && s.Walk == nil
 }
 
 // cell is a quarter of an hour, as far as it is read.

@@ -1,7 +1,10 @@
 package connectors
 
 import (
+	"bytes"
+	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -36,8 +39,10 @@ type Client struct {
 
 // Credential is what a connector proves itself with.
 type Credential struct {
-	Secret    string              // what rate budgets hang on; never shown
-	Authorize func(*http.Request) // adds it to a request
+	Secret string // what rate budgets hang on; never shown
+	// Authorize adds it, or the token that came for it, to a request.
+	Authorize func(r *http.Request, token string)
+	Tokens    *Tokens // where the API wants a login; nil: it does not
 }
 
 // NewClient returns a client for one stream.
@@ -106,36 +111,68 @@ func (a *Answer) Close() {
 	}
 }
 
-// Get asks for base_url + path?query. Op says what for, in the gerund. It waits
-// for the endpoint's rate budget. A status other than 200 is an *Error.
+// Call is one request to an API.
+type Call struct {
+	Op       string // what it is for, in the gerund
+	Method   string // "": GET
+	Path     string // behind base_url
+	Endpoint string // what its rate budget is called, where not Path
+	Query    url.Values
+	Body     any // sent as JSON; nil: none
+}
+
+// Get asks for base_url + path?query; see [Client.Do].
 func (c *Client) Get(ctx context.Context, op, path string, query url.Values) (*Answer, error) {
+	return c.Do(ctx, Call{Op: op, Path: path, Query: query})
+}
+
+// Do makes a request. It waits for the endpoint's rate budget, and for a login
+// where one is needed; a token that is refused is replaced once. A status other
+// than 200 is an *Error.
+func (c *Client) Do(ctx context.Context, call Call) (*Answer, error) {
+	for first := true; ; first = false {
+		token := ""
+		if c.credential.Tokens != nil {
+			var err error
+			if token, err = c.credential.Tokens.Get(ctx); err != nil {
+				return nil, asError(call.Op, err)
+			}
+		}
+		a, err := c.try(ctx, call, token)
+		var refused *Error
+		if token == "" || !errors.As(err, &refused) || refused.Status != http.StatusUnauthorized {
+			return a, err
+		}
+		c.credential.Tokens.Refused(token)
+		if !first {
+			return a, err
+		}
+	}
+}
+
+// try makes a request once.
+func (c *Client) try(ctx context.Context, call Call, token string) (*Answer, error) {
 	waited := time.Now()
-	budget := c.Budget(path)
+	budget := c.Budget(cmp.Or(call.Endpoint, call.Path))
 	if err := budget.Wait(ctx); err != nil {
-		return nil, asError(op, err)
+		return nil, asError(call.Op, err)
 	}
 	if m, ok := ctx.Value(metricsKey{}).(*streamMetrics); ok {
 		m.budgetWait.Add(time.Since(waited).Seconds())
 	}
-	target := *c.base
-	target.Path = strings.TrimSuffix(target.Path, "/") + path
-	target.RawQuery = query.Encode()
 	watch := newWatchdog(ctx, c.idle)
-	req, err := http.NewRequestWithContext(watch.ctx, http.MethodGet, target.String(), nil)
+	req, err := c.request(watch.ctx, call, token)
 	if err != nil {
 		watch.stop()
-		return nil, &Error{Kind: Fail, Op: op, Err: errors.New("base_url does not make a valid address")}
+		return nil, err
 	}
-	c.credential.Authorize(req)
-	req.Header.Set("Accept", "application/json")
-	req.Header.Set("User-Agent", "millrace")
 	began := c.now()
 	watch.start()
 	res, err := c.http.Do(req)
 	watch.pause()
 	if err != nil {
 		watch.stop()
-		return nil, c.requestError(op, watch.cause(err))
+		return nil, c.requestError(call.Op, watch.cause(err))
 	}
 	c.learnClock(res.Header)
 	budget.Pause(rateLimited(res.Header, c.now()))
@@ -144,11 +181,40 @@ func (c *Client) Get(ctx context.Context, op, path string, query url.Values) (*A
 		_, _ = io.CopyN(io.Discard, body, maxErrorBody)
 		_ = res.Body.Close()
 		watch.stop()
-		refused := statusError(op, res, c.now())
+		refused := statusError(call.Op, res, c.now())
 		budget.Pause(refused.After)
 		return nil, refused
 	}
 	return &Answer{Reader: body, Header: res.Header, Began: began, Took: watch.waited, close: func() { _ = res.Body.Close(); watch.stop() }}, nil
+}
+
+func (c *Client) request(ctx context.Context, call Call, token string) (*http.Request, error) {
+	target := *c.base
+	// A path may hold an id with anything in it, escaped by who made the call.
+	path := strings.TrimSuffix(target.EscapedPath(), "/") + call.Path
+	var body io.Reader
+	if call.Body != nil {
+		text, err := json.Marshal(call.Body)
+		if err != nil {
+			return nil, &Error{Kind: Fail, Op: call.Op, Err: errors.New("what is to be asked for cannot be written as JSON")}
+		}
+		body = bytes.NewReader(text)
+	}
+	plain, err := url.PathUnescape(path)
+	if err == nil {
+		target.Path, target.RawPath, target.RawQuery = plain, path, call.Query.Encode()
+	}
+	req, err2 := http.NewRequestWithContext(ctx, cmp.Or(call.Method, http.MethodGet), target.String(), body)
+	if err != nil || err2 != nil {
+		return nil, &Error{Kind: Fail, Op: call.Op, Err: errors.New("base_url does not make a valid address")}
+	}
+	c.credential.Authorize(req, token)
+	req.Header.Set("Accept", "application/json")
+	req.Header.Set("User-Agent", "millrace")
+	if body != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	return req, nil
 }
 
 // forgetClock lets our clock count until the next answer tells of the API's.

@@ -262,7 +262,7 @@ func TestNoErrorShowsASecret(t *testing.T) {
 		},
 	} {
 		c := testClient(t, f, nil)
-		c.credential.Authorize = func(r *http.Request) { r.URL.RawQuery = "key=" + secret } // as auth: query does
+		c.credential.Authorize = func(r *http.Request, _ string) { r.URL.RawQuery = "key=" + secret } // as auth: query does
 		_, err := get(t.Context(), c)
 		for e := err; e != nil; e = errors.Unwrap(e) {
 			if text := fmt.Sprintf("%v %+v %#v", e, e, e); strings.Contains(e.Error(), secret) {

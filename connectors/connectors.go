@@ -73,6 +73,11 @@ type Stream struct {
 	// Versioned streams hold records that change: each change is a version,
 	// published once. Others hold records that never change.
 	Versioned bool
+	// Fixed says of a Versioned stream that all versions of a record bear the
+	// same time, so that it is always found in the same window.
+	Fixed bool
+	// Whole streams are read up to the present in one window, however long.
+	Whole bool
 	// OpenEnd streams are filtered by something that moves on, such as the last
 	// activity: a record may leave its window before it is read, for a later one.
 	// The window that ends at the present is asked for without an end.
@@ -81,6 +86,18 @@ type Stream struct {
 	// bear. Sweeps find them, and that is no reason to warn.
 	LateByNature bool
 	Pager        Pager
+	// Walk lists the keys (users, conversations) that the stream is read by, one
+	// after the other in each window; nil: it is read by time alone. Such a
+	// stream is Whole.
+	Walk Walker
+	// Parts are what the stream is made of, e.g. channels; nil: one whole. One
+	// that is added later is read from since on.
+	Parts []string
+	// Oldest is how far back the API can be asked for, at a time; nil: for ever.
+	Oldest func(now time.Time) time.Time
+	// Count asks how many records a range holds, for the progress of a backfill;
+	// nil: nobody knows.
+	Count func(ctx context.Context, from, to time.Time) (int64, error)
 	// Map makes a record of an element's text; see [NewPage].
 	Map Mapper
 
@@ -106,7 +123,15 @@ type Request struct {
 	From, To time.Time
 	// Cursor is the one that the page before returned; nil for the first page.
 	Cursor json.RawMessage
+	// Key is the one to read, of a stream with a Walk; zero for others.
+	Key Key
+	// Parts are those of the stream to read; nil: all.
+	Parts []string
 }
+
+// Second is the shortest that a window can be, as it is asked for: what is longer
+// can be halved (TooMuch).
+func (r Request) Second() bool { return r.To.Sub(r.From) <= 3*time.Second }
 
 // Page is one answer, its body still being read.
 type Page struct {
@@ -175,6 +200,7 @@ type Batch struct {
 	Stream  *Stream
 	Lane    Lane
 	Window  Window
+	Key     string // the ID of the key that was read; "" where there are none
 	Records []Prepared
 	// Began is when the request was sent that gave the records, Ended when the
 	// last of them had come.

@@ -23,10 +23,13 @@ const (
 	Unavailable
 	// Fail: a person has to do something (a wrong key, a wrong address).
 	Fail
+	// TooMuch: one answer does not hold what was asked for, and the pages of more
+	// than one cannot be trusted; half the time is asked for.
+	TooMuch
 )
 
 func (k Kind) String() string {
-	return [...]string{"retry", "restart", "login", "unavailable", "fail"}[k]
+	return [...]string{"retry", "restart", "login", "unavailable", "fail", "too much"}[k]
 }
 
 // Error is the one error that leaves a connector.
@@ -35,6 +38,7 @@ type Error struct {
 	Op     string        // what was being done, in the gerund: "listing messages"
 	Status int           // the HTTP status, 0 when there was no answer
 	After  time.Duration // do not try again sooner; 0: no wish
+	Told   bool          // another stream has met the same failure, and reported it
 	Err    error         // what went wrong and what to do; holds no secret
 }
 

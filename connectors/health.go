@@ -81,6 +81,10 @@ func (h *health) bad(err error, failures int) {
 	if kind == Unavailable {
 		h.state.State = StateUnavailable
 	}
+	var told *Error
+	if errors.As(err, &told) && told.Told && kind == Fail {
+		h.warned = true
+	}
 	if !h.warned && (failures >= warnAfter || kind == Fail || kind == Unavailable) {
 		h.warned = true
 		h.log.Warn("stream is "+h.state.State+", its requests are repeated", "failures", h.state.Failures, "cause", h.state.Cause)

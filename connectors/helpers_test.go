@@ -51,7 +51,7 @@ func testClient(t testing.TB, transport http.RoundTripper, change func(*Options)
 	if change != nil {
 		change(&o)
 	}
-	c, err := NewClient(o, Credential{Secret: secret, Authorize: func(r *http.Request) { r.Header.Set("x-api-key", secret) }},
+	c, err := NewClient(o, Credential{Secret: secret, Authorize: func(r *http.Request, _ string) { r.Header.Set("x-api-key", secret) }},
 		Env{Budgets: NewBudgets(), Transport: transport})
 	if err != nil {
 		t.Fatal(err)

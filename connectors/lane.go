@@ -3,7 +3,6 @@ package connectors
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"sync"
 	"time"
@@ -36,15 +35,17 @@ const (
 
 // lane reads windows side by side and delivers their batches in order.
 type lane struct {
-	name   Lane
-	sub    *Subscriber
-	slots  []chan struct{} // requests under way, its own and the stream's
-	buffer *readAhead
-	size   time.Duration // of the next window
-	slow   slowness
-	warm   bool                    // a window was read: its size and the API's clock are known
-	nacks  int                     // in a row
-	cancel context.CancelCauseFunc // ends the read
+	name           Lane
+	sub            *Subscriber
+	slots          []chan struct{} // requests under way, its own and the stream's
+	buffer         *readAhead
+	size           time.Duration // of the next window
+	slow           slowness
+	walked, toWalk int                     // keys of the walk that is under way: done, and all
+	listed         int                     // requests made to list them, not yet told
+	warm           bool                    // a window was read: its size and the API's clock are known
+	nacks          int                     // in a row
+	cancel         context.CancelCauseFunc // ends the read
 }
 
 func newLane(name Lane, sub *Subscriber, slots ...chan struct{}) *lane {
@@ -76,6 +77,48 @@ func (s *slot) release() {
 	}
 }
 
+// course is what a lane reads, window after window.
+type course struct {
+	*lane
+	from       time.Time
+	unfinished Position // of a read before this one; no Window: none
+	end        func(ago time.Duration) time.Time
+	walking    *walk // of a stream that is walked; nil: none
+}
+
+// next returns the next read; nil when there is none any more, or, of a walk,
+// while the one before is not over (idle).
+func (c *course) next(ctx context.Context, idle bool) (*windowRead, error) {
+	if c.walking != nil {
+		if r := c.walking.next(c.lane); r != nil || !idle {
+			return r, nil
+		}
+	}
+	w, cursor, open := c.unfinished.Window, c.unfinished.Cursor, false
+	c.unfinished = Position{}
+	if w.To.IsZero() {
+		present := c.end(0)
+		if !c.from.Before(present) {
+			return nil, nil
+		}
+		w = Window{c.from, earlier(c.lane.next(c.from, present), present)}
+		open = c.opens(w.To, present)
+	}
+	c.from = w.To
+	if c.sub.stream.Walk != nil {
+		var err error
+		if c.walking, err = c.walk(ctx, w, cursor); err != nil {
+			return nil, err
+		}
+		return c.walking.next(c.lane), nil
+	}
+	r := &windowRead{lane: c.lane, window: w, cursor: cursor, open: open, out: make(chan *Batch, 64)}
+	// More cells than one may hold nothing that needs a cell: that takes one
+	// request to find out.
+	r.cells = c.sub.current().Cells && w.To.Sub(w.From.Truncate(events.Quarter)) <= events.Quarter
+	return r, nil
+}
+
 // read reads from a time on, or from the window that a read before this left
 // unfinished, up to end, which may move while it reads.
 func (l *lane) read(ctx context.Context, from time.Time, unfinished Position, end func(ago time.Duration) time.Time) error {
@@ -90,27 +133,18 @@ func (l *lane) read(ctx context.Context, from time.Time, unfinished Position, en
 			l.buffer.drop(r)
 		}
 	}()
-	start := func(w Window, cursor json.RawMessage, open bool) {
-		r := &windowRead{lane: l, window: w, cursor: cursor, open: open, out: make(chan *Batch, 64)}
-		// More cells than one may hold nothing that needs a cell: that takes one
-		// request to find out.
-		r.cells = l.sub.current().Cells && w.To.Sub(w.From.Truncate(events.Quarter)) <= events.Quarter
-		queue = append(queue, r)
-		readers.Go(func() { r.run(ctx) })
-	}
-	if w := unfinished.Window; !w.To.IsZero() {
-		start(w, unfinished.Cursor, false)
-		from = w.To
-	}
+	todo := &course{lane: l, from: from, unfinished: unfinished, end: end}
 	for {
 		for len(queue) < l.ahead() {
-			present := end(0)
-			if !from.Before(present) {
+			r, err := todo.next(ctx, len(queue) == 0)
+			if err != nil {
+				return cmp.Or(context.Cause(ctx), err)
+			}
+			if r == nil {
 				break
 			}
-			to := earlier(l.next(from), present)
-			start(Window{from, to}, nil, l.opens(to, present))
-			from = to
+			queue = append(queue, r)
+			readers.Go(func() { r.run(ctx) })
 		}
 		if len(queue) == 0 {
 			return nil
@@ -134,7 +168,10 @@ func (l *lane) read(ctx context.Context, from time.Time, unfinished Position, en
 
 // next is where a window ends that begins at a time. Where there are cells it
 // ends with one, so that no two windows read the same.
-func (l *lane) next(from time.Time) time.Time {
+func (l *lane) next(from, present time.Time) time.Time {
+	if s := l.sub.stream; s.Whole || s.Walk != nil {
+		return present
+	}
 	to := from.Add(l.size)
 	if l.sub.current().Cells {
 		to = later(to, from.Truncate(events.Quarter).Add(events.Quarter)).Truncate(events.Quarter)
@@ -153,7 +190,7 @@ func (l *lane) opens(to, present time.Time) bool {
 // slowest window. Not many more: behind a quiet time, where windows have grown,
 // all that are open may turn out to be many pages long.
 func (l *lane) ahead() int {
-	if !l.warm {
+	if !l.warm && l.sub.stream.Walk == nil {
 		return 1
 	}
 	return 2 * l.sub.stream.Options.Requests
@@ -172,6 +209,13 @@ func (l *lane) gaveUp(err error) {
 // answers were large or slow, longer where they were small.
 func (l *lane) learn(r *windowRead) {
 	l.warm = true
+	if r.behind != nil { // windows of a walk are as long as can be
+		if r.key != nil {
+			l.walked++
+			l.tell()
+		}
+		return
+	}
 	length := r.window.To.Sub(r.window.From)
 	least := leastWindow
 	full := max(float64(r.records)/aimedRecords, float64(r.bytes)/aimedBytes, 1./aimedRecords)

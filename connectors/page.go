@@ -14,6 +14,7 @@ type Fields struct {
 	events.Scanner
 	events.Members
 	Inner events.Scanner
+	Key   Key // that is read; zero where a stream has no Walk
 }
 
 // Mapper makes a record of an element's text. It counts only when f.Object says
@@ -31,14 +32,14 @@ func (m Mapper) Map(raw []byte, f *Fields) events.Record {
 
 // NewPage makes a page of an answer that holds one array at a path of keys. Next
 // finds the next cursor beside the array; nil when there are no pages.
-func NewPage(a *Answer, maxRecord int, path []string, mapper Mapper, next func(*Array) (json.RawMessage, error)) *Page {
+func NewPage(a *Answer, key Key, maxRecord int, path []string, mapper Mapper, next func(*Array) (json.RawMessage, error)) *Page {
 	array := ReadArray(a, maxRecord, path...)
 	return &Page{
 		Began: a.Began,
 		Took:  a.Took,
 		Close: a.Close,
 		Records: func(yield func(events.Record, error) bool) {
-			var f Fields
+			f := Fields{Key: key}
 			for {
 				raw, err := array.Next()
 				if err == io.EOF {

@@ -50,7 +50,7 @@ func TestUnreadableRedirect(t *testing.T) {
 		c := testClient(t, roundTrip(func(r *http.Request) (*http.Response, error) {
 			return respond(r, 302, "", "Location", location), nil
 		}), nil)
-		c.credential = Credential{Secret: "ab/c+d==", Authorize: func(*http.Request) {}}
+		c.credential = Credential{Secret: "ab/c+d==", Authorize: func(*http.Request, string) {}}
 		_, err := get(t.Context(), c)
 		var failed *Error
 		if !errors.As(err, &failed) || failed.Kind != Retry || failed.Err.Error() != "the API redirects to an address that cannot be read; check base_url" {
@@ -64,7 +64,7 @@ func TestErrorsWithAddresses(t *testing.T) {
 	for _, key := range awkward {
 		for _, escaped := range []string{url.QueryEscape(key), url.PathEscape(key), strings.ToLower(url.QueryEscape(key)), url.QueryEscape(strings.ToLower(url.QueryEscape(key)))} {
 			c := testClient(t, nil, nil)
-			c.credential = Credential{Secret: key, Authorize: func(*http.Request) {}}
+			c.credential = Credential{Secret: key, Authorize: func(*http.Request, string) {}}
 			for _, transport := range []roundTrip{
 				func(r *http.Request) (*http.Response, error) {
 					return respond(r, 302, "", "Location", "https://x y/%zz?code="+escaped), nil

@@ -50,6 +50,7 @@ type Subscriber struct {
 	out    chan *message.Message
 	done   chan struct{}
 	health health
+	walks  sync.Map // how far each Lane has come in its walk: a Walked
 
 	life sync.Mutex // guards stop
 	stop context.CancelFunc

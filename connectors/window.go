@@ -19,6 +19,9 @@ type windowRead struct {
 	cursor json.RawMessage // where to begin
 	open   bool            // the window is asked for without an end
 	cells  bool            // it is read in cells; see cells.go
+	key    *Key            // the key that is read; nil where there are none
+	before *Position       // of a walk: where the lane stands until the key is done
+	behind *Position       // of a walk: where it stands then; not nil
 	out    chan *Batch
 	err    error // why out was closed early; read it after out is closed
 
@@ -54,6 +57,12 @@ type part struct {
 // run closes out when the window is read, or cannot be.
 func (r *windowRead) run(ctx context.Context) {
 	defer close(r.out)
+	if r.behind != nil && r.key == nil { // a walk in which there is nothing to read
+		slot := &slot{lane: r.lane}
+		defer slot.release()
+		r.err = r.deliver(ctx, r.window, time.Time{}, (&builder{stream: r.lane.sub.stream}).finish(), r.behind, slot)
+		return
+	}
 	todo := []part{{r.window, r.cells}}
 	for len(todo) > 0 && r.err == nil {
 		p := todo[0]
@@ -112,6 +121,9 @@ func (r *windowRead) read(ctx context.Context, w Window) (verdict, error) {
 		case errors.Is(err, errCells):
 			r.succeeded()
 			return cells, nil
+		case KindOf(err) == TooMuch && w.divisible():
+			r.succeeded()
+			return halve, nil
 		case ended && stored: // it was kept too long, the window is not to blame
 			return again, nil
 		case ended && w.divisible(): // half of it takes half as long, so this ends
@@ -168,6 +180,9 @@ func (r *windowRead) page(ctx context.Context, w Window, cursor json.RawMessage)
 	ask := Request{From: w.From.Add(-time.Second), To: w.To.Add(time.Second), Cursor: cursor}
 	if r.open && w.To.Equal(r.window.To) {
 		ask.To = time.Time{}
+	}
+	if r.key != nil {
+		ask.Key = *r.key
 	}
 	b := builder{stream: r.lane.sub.stream}
 	next, began, err := r.ask(ctx, slot, ask, func(began time.Time, record events.Record) error {
@@ -235,7 +250,13 @@ func (r *windowRead) next(page *Page) (json.RawMessage, error) {
 	switch {
 	case err != nil || next == nil:
 		return nil, err
-	case len(next) > MaxCursor:
+	}
+	return r.follows(next)
+}
+
+// follows returns a cursor that may be followed.
+func (r *windowRead) follows(next json.RawMessage) (json.RawMessage, error) {
+	if len(next) > MaxCursor {
 		return nil, &Error{Kind: Fail, Op: "reading a cursor", Err: fmt.Errorf("the API's cursor has %d bytes; at most %d are kept", len(next), MaxCursor)}
 	}
 	h := maphash.Bytes(cursorSeed, next)
@@ -257,6 +278,8 @@ func (r *windowRead) counted(err error) error {
 // position is where the lane stands behind a page.
 func (r *windowRead) position(w Window, next json.RawMessage) *Position {
 	switch {
+	case r.key != nil:
+		return r.walkPosition(w, next)
 	case next == nil:
 		return &Position{At: w.To}
 	case !r.seen.empty():
@@ -287,6 +310,9 @@ func (r *windowRead) admit(ctx context.Context, slot *slot, own int) error {
 func (r *windowRead) deliver(ctx context.Context, w Window, began time.Time, b *Batch, after *Position, slot *slot) error {
 	b.Lane, b.Window, b.Began, b.Ended = r.lane.name, w, began, r.lane.sub.stream.client.now()
 	b.Requests, r.requests = r.requests, 0
+	if r.key != nil {
+		b.Key = r.key.ID
+	}
 	if after != nil {
 		b.EndsPage, b.after = true, *after
 	}

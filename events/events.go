@@ -75,6 +75,12 @@ type Record struct {
 	// Masked is Raw with the values of credentials masked, where there are any;
 	// nil: Raw is what is shown. Identity is taken of Raw.
 	Masked []byte
+	// Basis is the I-JSON whose content is the identity of a record without an
+	// ID, where that is not all of Raw, or more; nil: Raw.
+	Basis []byte
+	// State is the I-JSON whose content tells one version of a record that
+	// changes from another, where that is not Raw; nil: Raw.
+	State []byte
 
 	// Dead says why the element cannot become an event; nil for one that can.
 	Dead *Dead

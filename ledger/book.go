@@ -21,7 +21,7 @@ type Book struct {
 	ids     *events.Set[events.ID]
 	stale   int // ids of pages that are unloaded: they are in the set still
 	records map[events.Identity][]version
-	all     bool // versioned: every page is needed
+	all     bool // every page is needed
 }
 
 // page is what the book knows of one entry.
@@ -42,10 +42,11 @@ type version struct {
 }
 
 // NewBook returns a book of the entries with these names, none of them loaded.
-func NewBook(versioned bool, names []string) (*Book, error) {
+// All says that a record may be known from any window.
+func NewBook(all bool, names []string) (*Book, error) {
 	b := &Book{
 		pages: map[string]*page{}, ids: newIDs(),
-		records: map[events.Identity][]version{}, all: versioned,
+		records: map[events.Identity][]version{}, all: all,
 	}
 	for _, name := range names {
 		if IsResolution(name) {
@@ -99,9 +100,19 @@ func (b *Book) Load(name string, e *Entry) {
 		b.ids.Add(id)
 	}
 	for _, v := range e.Versions {
-		b.records[v.Record] = append(b.records[v.Record], version{v.Content, v.Number, v.ended, p})
+		b.add(v.Record, version{v.Content, v.Number, v.ended, p})
 		p.versions = append(p.versions, v.Record)
 	}
+}
+
+// add puts a version behind those that were committed before it: pages may be
+// loaded in any order.
+func (b *Book) add(record events.Identity, v version) {
+	known := append(b.records[record], v)
+	for i := len(known) - 1; i > 0 && known[i-1].page.commit > v.page.commit; i-- {
+		known[i-1], known[i] = known[i], known[i-1]
+	}
+	b.records[record] = known
 }
 
 // Unload gives back the memory of windows that are not being read: those that

@@ -114,6 +114,7 @@ func deadLetter(dead letter, e *events.Event, batch *connectors.Batch, raw []byt
 	m.Text("stream", e.Source.String())
 	m.Text("window", batch.Window.From.UTC().Format(time.RFC3339)+"/"+batch.Window.To.UTC().Format(time.RFC3339))
 	m.Text("sha256", hex.EncodeToString(sum[:]))
+	m.TextOf("read_for", batch.Key)
 	if dead.event != (events.ID{}) {
 		m.Text("event_id", dead.event.String())
 	}

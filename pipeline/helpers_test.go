@@ -74,7 +74,7 @@ func (a *api) Page(_ context.Context, r connectors.Request) (*connectors.Page, e
 		began = a.began()
 	}
 	answer := &connectors.Answer{Reader: strings.NewReader("[" + strings.Join(found, ",") + "]"), Began: began}
-	return connectors.NewPage(answer, 32<<20, nil, func(raw []byte, f *connectors.Fields) events.Record {
+	return connectors.NewPage(answer, r.Key, 32<<20, nil, func(raw []byte, f *connectors.Fields) events.Record {
 		r := events.Record{Type: events.TypeMessage, Time: at}
 		if own, ok := times[string(raw)]; ok {
 			r.Time = own
@@ -126,7 +126,7 @@ func streamAt(t *testing.T, a *api, versioned bool, now func() time.Time, change
 		f(&o)
 	}
 	env := connectors.Env{Budgets: connectors.NewBudgets(), Transport: http.DefaultTransport, Now: now}
-	client, err := connectors.NewClient(o, connectors.Credential{Secret: "x", Authorize: func(*http.Request) {}}, env)
+	client, err := connectors.NewClient(o, connectors.Credential{Secret: "x", Authorize: func(*http.Request, string) {}}, env)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -27,6 +27,7 @@ type Letter struct {
 	Window    ledger.Range
 	SHA256    string
 	Number    int       // among equal ones of the pass
+	Key       string    // of the walk that found it; "" for none
 	Stored    time.Time // when the broker stored it, or its first part
 	Raw       []byte    // the record's bytes
 	Size      int       // of the record
@@ -53,6 +54,7 @@ type letterData struct {
 	EventID               string `json:"event_id"`
 	LetterID              string `json:"letter_id"`
 	Number, Part, Parts   int
+	ReadFor               string `json:"read_for"`
 	Record                string
 	Base64                string `json:"record_base64"`
 }
@@ -71,7 +73,7 @@ func (b *Letterbox) Add(m *topics.Received) (*Letter, error) {
 	}
 	l := &Letter{
 		ID: e.ID, Stream: e.Source, Connector: e.Connector, Dead: events.Dead{Reason: d.Reason, Detail: d.Detail, Stage: d.Stage},
-		RecordID: e.RecordID, Recorded: e.Recorded, SHA256: d.SHA256, Number: d.Number, Parts: d.Parts, Stored: m.Stored, have: 1,
+		RecordID: e.RecordID, Recorded: e.Recorded, SHA256: d.SHA256, Number: d.Number, Key: d.ReadFor, Parts: d.Parts, Stored: m.Stored, have: 1,
 	}
 	l.Event, _ = events.ParseID(d.EventID)
 	if from, to, ok := strings.Cut(d.Window, "/"); ok {

@@ -249,7 +249,7 @@ func (t *tenure) isNew(draft *ledger.Draft, r *revived) bool {
 
 // prepare makes a record of a letter's bytes, or says why it is still dead.
 func prepare(s *connectors.Stream, l *Letter) (record connectors.Prepared, why string) {
-	record, ok := s.Prepare(l.Raw, l.Number, connectors.Window(l.Window))
+	record, ok := s.Prepare(l.Raw, l.Number, connectors.Window(l.Window), l.Key)
 	switch {
 	case record.Dead != nil:
 		why = record.Dead.Reason + ": " + record.Dead.Detail

@@ -75,9 +75,9 @@ type mapped struct {
 	mapper connectors.Mapper
 }
 
-func (m *mapped) Page(context.Context, connectors.Request) (*connectors.Page, error) {
+func (m *mapped) Page(_ context.Context, r connectors.Request) (*connectors.Page, error) {
 	answer := &connectors.Answer{Reader: strings.NewReader("[" + strings.Join(m.elements, ",") + "]"), Began: time.Now()}
-	return connectors.NewPage(answer, 32<<20, nil, m.mapper, nil), nil
+	return connectors.NewPage(answer, r.Key, 32<<20, nil, m.mapper, nil), nil
 }
 
 // Each letter is dealt with once, whatever crashes, however often it is asked.

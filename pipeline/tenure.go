@@ -67,7 +67,7 @@ func (t *tenure) read(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("listing the ledger of %s: %w", t.stream.Key, err)
 	}
-	if t.book, err = ledger.NewBook(t.stream.Versioned, names); err != nil {
+	if t.book, err = ledger.NewBook(t.stream.Versioned && !t.stream.Fixed, names); err != nil {
 		return fmt.Errorf("%s: %w", t.stream.Key, err)
 	}
 	t.ahead = connectors.Begin(progressOf(t.checkpoint), t.stream.Options, t.opts.Now())

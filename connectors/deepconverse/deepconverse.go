@@ -84,7 +84,7 @@ func newConnector(section connectors.Section, env connectors.Env) (*connectors.C
 	}
 	credential := connectors.Credential{
 		Secret:    s.APIKey,
-		Authorize: func(r *http.Request) { r.Header.Set("x-api-key", s.APIKey) },
+		Authorize: func(r *http.Request, _ string) { r.Header.Set("x-api-key", s.APIKey) },
 	}
 	for _, name := range streams {
 		e := endpoints[name]
@@ -154,7 +154,7 @@ func (p *pager) ask(ctx context.Context, r connectors.Request, limit int) (*conn
 	if err != nil {
 		return nil, expired(err, r)
 	}
-	return connectors.NewPage(answer, p.maxRecord, []string{"data"}, p.mapRecord, nextCursor), nil
+	return connectors.NewPage(answer, r.Key, p.maxRecord, []string{"data"}, p.mapRecord, nextCursor), nil
 }
 
 func (p *pager) mapRecord(raw []byte, f *connectors.Fields) events.Record {

@@ -121,7 +121,7 @@ func (p *pager) Page(ctx context.Context, r connectors.Request) (*connectors.Pag
 	if err != nil {
 		return nil, err
 	}
-	return connectors.NewPage(response, p.maxRecord, nil, p.mapRecord, nil), nil
+	return connectors.NewPage(response, r.Key, p.maxRecord, nil, p.mapRecord, nil), nil
 }
 
 func (p *pager) mapRecord(raw []byte, f *connectors.Fields) events.Record {
@@ -151,9 +151,9 @@ func (p *pager) probe(ctx context.Context) error {
 // and of the logs of what stands in between, or where it was asked for in the query.
 func (s *Settings) credential() connectors.Credential {
 	key := s.FunctionKey
-	authorize := func(r *http.Request) { r.Header.Set("x-functions-key", key) }
+	authorize := func(r *http.Request, _ string) { r.Header.Set("x-functions-key", key) }
 	if s.Auth == authQuery {
-		authorize = func(r *http.Request) {
+		authorize = func(r *http.Request, _ string) {
 			query := r.URL.Query()
 			query.Set("code", key)
 			r.URL.RawQuery = query.Encode()

@@ -1,0 +1,197 @@
+package connectors
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Some APIs give their records user by user or conversation by conversation
+// only. A stream of such an API is walked: for a window, all that may have
+// something in it are listed and sorted, and each is asked for the window's
+// records, several side by side, committed in order. The cursor names the last
+// one that is done, so that a walk which is interrupted goes on behind it.
+
+// Walker lists what a stream is read by. Keys is called as [Pager] is.
+type Walker interface {
+	Keys(ctx context.Context, r KeysRequest) (*Keys, error)
+}
+
+// KeysRequest says which keys to list.
+type KeysRequest struct {
+	// From and To are the window that they are to be read for.
+	From, To time.Time
+	// All asks for all that may have something in the window, not only for those
+	// that the API shows to have been active since From.
+	All bool
+	// Parts are those of the stream whose keys are wanted; nil: all.
+	Parts []string
+	// Cursor is the one that the page before returned; nil for the first page.
+	Cursor json.RawMessage
+}
+
+// Keys is one page of keys, and the cursor of the next; nil behind the last.
+type Keys struct {
+	Keys []Key
+	Next json.RawMessage
+}
+
+// Key is what a stream is read by.
+type Key struct {
+	// ID orders the keys and names one in cursors and dead letters. With it alone
+	// a record of the key can be mapped.
+	ID string
+	// Data is what the connector wants to know besides, when it asks.
+	Data []byte
+}
+
+// walk is one window of a stream that is walked.
+type walk struct {
+	window Window
+	keys   []Key // that are still to be read
+	last   string
+	begun  bool
+}
+
+// walked is the cursor inside of a window: the ID of the last key that is done.
+type walked struct {
+	Behind string `json:"behind"`
+}
+
+func (w walked) cursor() json.RawMessage {
+	text, _ := json.Marshal(w) // a string can always be written
+	return text
+}
+
+// walk lists the keys of a window, but for those that are done.
+func (l *lane) walk(ctx context.Context, w Window, cursor json.RawMessage) (*walk, error) {
+	var done walked
+	if cursor != nil && json.Unmarshal(cursor, &done) != nil {
+		done = walked{} // it is not ours: the window begins again
+	}
+	keys, err := l.list(ctx, w)
+	if err != nil {
+		return nil, err
+	}
+	slices.SortStableFunc(keys, func(a, b Key) int { return strings.Compare(a.ID, b.ID) })
+	keys = slices.CompactFunc(keys, func(a, b Key) bool { return a.ID == b.ID })
+	todo := slices.IndexFunc(keys, func(k Key) bool { return k.ID > done.Behind })
+	if todo < 0 {
+		todo = len(keys)
+	}
+	l.walked, l.toWalk = todo, len(keys)
+	l.tell()
+	return &walk{window: w, keys: keys[todo:], last: done.Behind}, nil
+}
+
+// tell makes known how far the walk has come.
+func (l *lane) tell() {
+	l.sub.walks.Store(l.name, Walked{l.walked, l.toWalk})
+}
+
+// Walked is how far a walk has come: how many of its keys are done, and how many
+// there are.
+type Walked struct{ Keys, Of int }
+
+// Walked tells how far a lane has come in the window that it walks; zero for one
+// that does not.
+func (s *Subscriber) Walked(lane Lane) Walked {
+	if w, ok := s.walks.Load(lane); ok {
+		return w.(Walked)
+	}
+	return Walked{}
+}
+
+// list asks for all pages of keys. It holds a slot for one request at a time.
+func (l *lane) list(ctx context.Context, w Window) ([]Key, error) {
+	r := &windowRead{lane: l, window: w} // for its failures
+	ask := KeysRequest{From: w.From.Add(-time.Second), To: w.To.Add(time.Second), All: l.name != Live}
+	r.follow(nil)
+	var all []Key
+	for {
+		page, err := r.keys(ctx, ask)
+		switch {
+		case err == nil && page.Next == nil:
+			r.succeeded()
+			l.listed = r.requests
+			return append(all, page.Keys...), nil
+		case err == nil:
+			r.succeeded()
+			all = append(all, page.Keys...)
+			ask.Cursor = page.Next
+			continue
+		case ctx.Err() != nil:
+			return nil, ctx.Err()
+		case KindOf(err) == Restart && ask.Cursor != nil:
+			ask.Cursor, all = nil, nil
+			r.follow(nil)
+		}
+		if err := r.failed(ctx, err); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// keys asks for one page of keys.
+func (r *windowRead) keys(ctx context.Context, ask KeysRequest) (*Keys, error) {
+	slot := &slot{lane: r.lane}
+	if err := slot.take(ctx); err != nil {
+		return nil, err
+	}
+	defer slot.release()
+	stream := r.lane.sub.stream
+	r.requests++
+	page, err := stream.Walk.Keys(ctx, ask)
+	if err == nil && page.Next != nil {
+		page.Next, err = r.follows(page.Next)
+	}
+	if err == nil && slices.ContainsFunc(page.Keys, func(k Key) bool { return k.ID == "" || len(k.ID) > maxKey }) {
+		err = &Error{Kind: Fail, Op: "listing what is to be read", Err: fmt.Errorf("the API names one with an id that is empty, or longer than %d bytes", maxKey)}
+	}
+	if err != nil {
+		return nil, r.counted(asError("listing what is to be read", err))
+	}
+	stream.metrics.requests("ok").Inc()
+	return page, nil
+}
+
+// next returns the read of the next key; nil when all are begun. A walk without
+// keys is one read that asks for nothing, and moves the lane behind the window.
+func (w *walk) next(l *lane) *windowRead {
+	if w.begun && len(w.keys) == 0 {
+		return nil
+	}
+	r := &windowRead{lane: l, window: w.window, out: make(chan *Batch, 64)}
+	if !w.begun {
+		r.requests, l.listed = l.listed, 0
+	}
+	w.begun = true
+	r.behind = &Position{At: w.window.To}
+	if len(w.keys) == 0 {
+		return r
+	}
+	r.before = &Position{Window: w.window}
+	if w.last != "" {
+		r.before.Cursor = walked{w.last}.cursor()
+	}
+	r.key, w.keys = &w.keys[0], w.keys[1:]
+	w.last = r.key.ID
+	if len(w.keys) > 0 {
+		r.behind = &Position{Window: w.window, Cursor: walked{w.last}.cursor()}
+	}
+	return r
+}
+
+// walkPosition is where the lane stands behind a page of a key.
+func (r *windowRead) walkPosition(w Window, next json.RawMessage) *Position {
+	if next == nil && w.To.Equal(r.window.To) {
+		return r.behind
+	}
+	return r.before
+}
+
+// maxKey is how long the ID of a key may be, in bytes: cursors hold it.
+const maxKey = MaxCursor / 8
