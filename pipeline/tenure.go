@@ -186,7 +186,11 @@ func (t *tenure) commit(ctx context.Context, batch *connectors.Batch, draft *led
 		replay := t.checkpoint.Replay
 		over := replay != nil && !progress.Live.At.Before(replay.To)
 		told := t.checkpoint.Finding.Records == 0 || !progress.Sweep.Until.IsZero()
-		if !over && told && t.opts.Now().Sub(t.lastCommit) < emptyAdvance {
+		wait := emptyAdvance
+		if batch.Key != "" {
+			wait = walkAdvance
+		}
+		if !over && told && t.opts.Now().Sub(t.lastCommit) < wait {
 			return nil
 		}
 		return t.advance(ctx)
