@@ -27,7 +27,8 @@ type tenure struct {
 	mu         turn // held by the handler that is at work, by flush and by a command
 	operating  bool // a command is at work: it does not wait for room
 	failed     bool // what is in memory may not be what the broker holds
-	number     int  // of this process's tenures of the stream: no commit id comes twice
+	number     int  // of this process's tenures of the stream
+	made       int  // checkpoints: with the number no commit id comes twice
 	book       *ledger.Book
 	checkpoint *ledger.Checkpoint // committed
 	ahead      connectors.Progress
@@ -265,7 +266,8 @@ func (t *tenure) next(seen ledger.Counts, progress connectors.Progress) *ledger.
 	c := *t.checkpoint
 	c.Owner = t.opts.Owner
 	c.Commits++
-	c.Commit = fmt.Sprintf("%s-%d-%d", t.opts.Owner, t.number, c.Commits)
+	t.made++ // also where no room was found: what was not to be may have been written
+	c.Commit = fmt.Sprintf("%s-%d-%d", t.opts.Owner, t.number, t.made)
 	c.Counts.Add(seen)
 	if from := c.Live.At; !from.IsZero() {
 		c.Cover(ledger.Range{From: from, To: progress.Live.At})
