@@ -33,6 +33,7 @@ type tenure struct {
 	checkpoint *ledger.Checkpoint // committed
 	ahead      connectors.Progress
 	uncounted  ledger.Counts // seen since the last commit
+	swept      bool          // the batch at work ends a sweep: it makes the next one due
 	lastCommit time.Time
 	tidied     time.Time
 	encoder    encoder
@@ -181,12 +182,13 @@ func (t *tenure) ingest(ctx context.Context, batch *connectors.Batch) error {
 func (t *tenure) commit(ctx context.Context, batch *connectors.Batch, draft *ledger.Draft, messages []topics.Message, counts ledger.Counts, progress connectors.Progress) error {
 	seen := t.uncounted
 	seen.Add(counts)
+	t.swept = !progress.Sweep.Due.Equal(t.ahead.Sweep.Due)
 	entry := draft.Entry()
 	if draft.Empty() {
 		t.uncounted, t.ahead = seen, progress
 		replay := t.checkpoint.Replay
 		over := replay != nil && !progress.Live.At.Before(replay.To)
-		told := t.checkpoint.Finding.Records == 0 || !progress.Sweep.Until.IsZero()
+		told := t.checkpoint.Finding.Records == 0 || !t.swept
 		if !over && told && t.opts.Now().Sub(t.lastCommit) < emptyAdvance {
 			return nil
 		}
@@ -274,7 +276,7 @@ func (t *tenure) next(seen ledger.Counts, progress connectors.Progress) *ledger.
 	}
 	c.Finding.Records += seen.Late
 	c.Finding.Overlap = max(c.Finding.Overlap, seen.Overlap)
-	if c.Finding.Records > 0 && progress.Sweep.Until.IsZero() { // the sweep has ended
+	if c.Finding.Records > 0 && t.swept {
 		c.Finding.At = t.opts.Now().UTC()
 		c.Late, c.Finding = c.Finding, ledger.Late{}
 	}
