@@ -118,6 +118,40 @@ func TestLargeLettersAndReplays(t *testing.T) {
 	}
 }
 
+// What a replay has published is forgotten with all else behind the horizon. Its
+// letter may publish it again then, and says so.
+func TestOldLettersAreMarked(t *testing.T) {
+	for _, again := range []bool{false, true} { // a replay of the stream has published it
+		l, now := little(t), end
+		o := options(l)
+		o.Now = func() time.Time { return now }
+		text := large("a")
+		s := growing(t, &text, false, o)
+		ingest(t, s(), o)
+		l.limits.Bytes = more
+		if again {
+			if _, err := move(t, s(), o, pipeline.Move{To: start, Replay: true}); err != nil {
+				t.Fatal(err)
+			}
+			ingest(t, s(), o)
+		}
+		for range 3 {
+			now = now.Add(12 * time.Hour)
+			quiet := s()
+			quiet.Pager = &api{elements: []string{fmt.Sprintf(`{"text":"%d"}`, now.Unix())}, at: now.Add(-time.Hour)}
+			ingest(t, quiet, o)
+		}
+		if r, err := resolve(t, s(), o, letters(t, l), false); err != nil || r.Replayed != 1 {
+			t.Errorf("%+v, %v", r, err)
+		}
+		for _, e := range read(t, l) {
+			if e.RecordID == "big" && e.Type == events.TypeMessage && !e.Replay {
+				t.Errorf("%s is not marked", e.ID)
+			}
+		}
+	}
+}
+
 // Of a key and a record id only the one that is too long is replaced.
 func TestLongKeysAndRecordIDs(t *testing.T) {
 	long := strings.Repeat("k", 5_000)

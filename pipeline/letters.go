@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/millrace-io/millrace/connectors"
 	"github.com/millrace-io/millrace/events"
@@ -304,6 +305,8 @@ func (t *tenure) revive(ctx context.Context, l *Letter, reach *[]ledger.Range) (
 		}
 	}
 	e := t.eventOf(l, &record, id)
+	// Whether it was published since, by a replay of the stream, is not known any more.
+	e.Replay = slices.ContainsFunc(*reach, func(r ledger.Range) bool { return len(lostIn(t.checkpoint, r)) > 0 })
 	if r.out, err = t.opts.Transforms.Apply(ctx, []events.Event{e}); err != nil {
 		return nil, "transforming: " + err.Error(), nil
 	}
