@@ -152,6 +152,35 @@ func TestOldLettersAreMarked(t *testing.T) {
 	}
 }
 
+// What can be no event is kept as it is, under its own reason, also where one
+// message does not hold it; and it does not become an event by being replayed.
+func TestLargeRecordsThatAreNoObjects(t *testing.T) {
+	for reason, text := range map[string]string{
+		events.ReasonNotObject: "[" + large("a") + "]",
+		events.ReasonNotJSON:   `["` + strings.Repeat("\x01\xff", 7_500) + `"]`,
+	} {
+		l := little(t)
+		o := options(l)
+		s := growing(t, &text, false, o)
+		c := ingest(t, s(), o).Checkpoint.Counts
+		if c.DeadLetters != 1 || c.Events != 0 {
+			t.Errorf("%d dead letters and %d events are counted, want 1 and 0", c.DeadLetters, c.Events)
+		}
+		all := letters(t, l)
+		if len(all) != 1 || all[0].Dead.Reason != reason || string(all[0].Raw) != text || all[0].Parts < 2 || !all[0].Intact() || all[0].Event != (events.ID{}) {
+			t.Fatalf("%d letters: %+v", len(all), all)
+		}
+		l.limits.Bytes = more
+		if r, err := resolve(t, s(), o, all, false); err != nil || r.Replayed != 0 || len(r.Dead) != 1 {
+			t.Errorf("%+v, %v", r, err)
+		}
+		ingest(t, s(), o) // it is known
+		if again := letters(t, l); len(again) != 1 || published(t, l) != "" {
+			t.Errorf("%d letters, and events %q", len(again), published(t, l))
+		}
+	}
+}
+
 // Of a key and a record id only the one that is too long is replaced.
 func TestLongKeysAndRecordIDs(t *testing.T) {
 	long := strings.Repeat("k", 5_000)

@@ -141,7 +141,7 @@ func (t *tenure) ingest(ctx context.Context, batch *connectors.Batch) error {
 		part := rest[:min(len(rest), max(size, 1))]
 		draft := t.book.Draft()
 		draft.Renew(batch.Window.To.Add(-t.opts.Horizon / 2))
-		fresh, counts := t.check(draft, batch, part)
+		fresh, counts := t.check(draft, batch, part, limits)
 		out, err := t.opts.Transforms.Apply(ctx, fresh)
 		if err != nil {
 			return fmt.Errorf("transforming: %w", err)
