@@ -118,6 +118,30 @@ func TestLargeLettersAndReplays(t *testing.T) {
 	}
 }
 
+// Where nobody knows any more whether a newer version was published, the letter of
+// a version stays dead.
+func TestVersionsBehindWhatIsRememberedStayDead(t *testing.T) {
+	l, now := little(t), end
+	o := options(l)
+	o.Now = func() time.Time { return now }
+	text := ""
+	s := growing(t, &text, true, o)
+	for _, text = range []string{large("a"), `{"text":"small"}`} {
+		ingest(t, s(), o)
+		now = now.Add(time.Second)
+	}
+	l.limits.Bytes = more
+	for range 3 {
+		now = now.Add(12 * time.Hour)
+		quiet := s()
+		quiet.Pager = &api{elements: []string{fmt.Sprintf(`{"id":"%d"}`, now.Unix())}, at: now.Add(-time.Hour), began: o.Now}
+		ingest(t, quiet, o)
+	}
+	if r, err := resolve(t, s(), o, letters(t, l), false); err != nil || r.Replayed != 0 || len(r.Dead) != 1 {
+		t.Errorf("%+v, %v", r, err)
+	}
+}
+
 // What a replay has published is forgotten with all else behind the horizon. Its
 // letter may publish it again then, and says so.
 func TestOldLettersAreMarked(t *testing.T) {
