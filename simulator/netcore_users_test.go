@@ -200,3 +200,30 @@ func TestNetcoreWhileTheWorldGoesOn(t *testing.T) {
 		}
 	})
 }
+
+// A user's row spans the user's transcripts, however late they come, and is a new
+// version only where it differs.
+func TestNetcoreUsersSpanTheirTranscripts(t *testing.T) {
+	c := newClock()
+	s := live(t, Options{Seed: 4, Rate: 20, LateShare: 0.5, LateBy: 30 * time.Second, Now: c.Now})
+	c.add(5 * time.Minute)
+	first, last := map[string]time.Time{}, map[string]time.Time{}
+	for _, r := range netcoreRecords(s, "transcripts") {
+		at := r.Time.Truncate(time.Second)
+		if f, ok := first[r.Key]; !ok || at.Before(f) {
+			first[r.Key] = at
+		}
+		if at.After(last[r.Key]) {
+			last[r.Key] = at
+		}
+	}
+	for _, r := range netcoreRecords(s, "users") {
+		from := shown(t, string(fieldsOf(t, string(r.Raw))["first interacted date"]))
+		if !from.Truncate(time.Second).Equal(first[r.Key]) || !r.Time.Truncate(time.Second).Equal(last[r.Key]) {
+			t.Errorf("%s, transcripts from %v to %v", r.Raw, first[r.Key], last[r.Key])
+		}
+		if n := len(r.Versions); r.Versions[n-1] != r.SHA256 || len(slices.Compact(slices.Sorted(slices.Values(r.Versions)))) != n {
+			t.Errorf("%s: a version twice", r.ID)
+		}
+	}
+}
