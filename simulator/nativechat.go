@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 )
@@ -45,7 +46,7 @@ func (o *Options) checkNativeChat() error {
 	case !(o.ChangeBack >= 0 && o.ChangeBack <= 1):
 		return fmt.Errorf("ChangeBack is %v; it must be 0 to 1", o.ChangeBack)
 	case o.Ties < 0:
-		return fmt.Errorf("Ties is %d; it must be 0 (none) or more", o.Ties)
+		return fmt.Errorf("the number of Ties is %d; it must be 0 (none) or more", o.Ties)
 	case !slices.Contains(dates, o.NativeChatDates):
 		return fmt.Errorf("NativeChatDates is %q; valid are %q", o.NativeChatDates, dates)
 	}
@@ -70,30 +71,29 @@ func newNativeChat(o *Options) *nativeChat {
 }
 
 func (n *nativeChat) endpoints() []endpoint {
-	var endpoints []endpoint
-	for _, e := range []struct {
-		name string
-		of   *collection
-	}{{"conversations", &n.conversations}, {"messages", &n.messages}} {
-		list := endpoint{
-			name: "nativechat/" + e.name, pattern: "GET /v1/bots/{botId}/" + e.name,
+	of := func(name string, c *collection) endpoint {
+		pattern := "GET /v1/bots/{botId}/" + name
+		var counts atomic.Uint64 // so far
+		return endpoint{
+			name: "nativechat/" + name, pattern: pattern, also: pattern + countSuffix,
 			authorize: n.authorize,
-			answer:    func(r *http.Request, _ time.Time) answer { return n.list(r, e.of) },
-			records:   func() []*record { return e.of.byTime.records },
+			answer: func(r *http.Request, _ time.Time) answer {
+				if strings.HasSuffix(r.Pattern, countSuffix) {
+					return n.count(r, c, counts.Add(1))
+				}
+				return n.list(r, c)
+			},
+			records: func() []*record { return c.byTime.records },
 		}
-		if e.of == &n.messages {
-			list.put = n.put
-		}
-		var asked atomic.Uint64
-		count := endpoint{
-			name: list.name + "/_count", pattern: list.pattern + "/_count",
-			authorize: n.authorize,
-			answer:    func(r *http.Request, _ time.Time) answer { return n.count(r, e.of, asked.Add(1)) },
-		}
-		endpoints = append(endpoints, list, count)
 	}
-	return endpoints
+	messages := of("messages", &n.messages)
+	messages.put = n.put
+	return []endpoint{of("conversations", &n.conversations), messages}
 }
+
+// countSuffix makes the address of a list that of its count. Both are one
+// endpoint: one limit, and one place in the account.
+const countSuffix = "/_count"
 
 // thread returns what is kept of a conversation, from its first mention on.
 // Conversations are first mentioned in the order of their numbers.

@@ -27,6 +27,7 @@ var vendors = []func(*Options) vendor{
 type endpoint struct {
 	name    string // in the account, e.g. "deepconverse/messages"
 	pattern string // for [http.ServeMux], e.g. "GET /export/messages"
+	also    string // a second pattern of the same endpoint; "": none
 	// authorize returns a refusal for a request without the right credentials,
 	// nil for one with them. It comes before the limiter and the faults.
 	authorize func(*http.Request) *answer
