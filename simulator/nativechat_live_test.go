@@ -176,6 +176,26 @@ func TestTiesAreLargerThanAPage(t *testing.T) {
 	}
 }
 
+func TestTiesNeverGoBack(t *testing.T) {
+	past := ties{size: 3}
+	var got []int64
+	for _, at := range []int64{100, 90, 500, 80, 120, 110, 300} {
+		got = append(got, past.shown(at, true))
+	}
+	for _, at := range []int64{90_000, 90_999, 200, 90_999, 90_999, 91_000, 92_000} {
+		got = append(got, past.shown(at, false))
+	}
+	if want := []int64{100, 100, 100, 100, 100, 100, 300, 90_000, 90_000, 200, 90_000, 90_999, 90_999, 92_000}; !slices.Equal(got, want) {
+		t.Errorf("times are shown as %v, want %v", got, want)
+	}
+	for _, size := range []int{0, 1} {
+		none := ties{size: size}
+		if a, b := none.shown(5, true), none.shown(3, true); a != 5 || b != 3 {
+			t.Errorf("without ties, 5 and 3 are shown as %d and %d", a, b)
+		}
+	}
+}
+
 func TestDocumentsComeWhileTheyAreRead(t *testing.T) {
 	c := newClock()
 	s := live(t, Options{Seed: 4, Backlog: 500, Rate: 50, LateShare: 0.2, LateBy: time.Minute, Now: c.Now})
@@ -203,7 +223,7 @@ func TestPutAMessageOfNativeChat(t *testing.T) {
 	s := build(t, Options{Seed: 4, Backlog: 200})
 	when := noon.Add(-time.Hour)
 	odd := []string{
-		`{"Id":"m-1","Conversation":"c-1","User":"u-1","Text":"x"}`, `{"_id":"m-2","Conversation":"c-1","CreatedAt":5}`,
+		`{"Id":"m-1","Conversation":"c-1","User":"u-1","Tags":["a",["b"],3]}`, `{"_id":"m-2","Conversation":"c-1","CreatedAt":5}`,
 		`{"Conversation":["c-1"]}`, `{"Conversation":"c-1"`, `[1]`, `null`,
 	}
 	for _, text := range odd {
@@ -217,6 +237,11 @@ func TestPutAMessageOfNativeChat(t *testing.T) {
 	}
 	if got := documents(t, s, "messages", params{"query": `{"User":"u-1"}`}); len(got) != 2 {
 		t.Errorf("of the user there is %v", got)
+	}
+	for value, want := range map[string]int{`"a"`: 2, `["b"]`: 2, `["a",["b"],3]`: 2, `{"$gt":2}`: 2, `{"$in":["z",3]}`: 2, `"b"`: 0, `{"$gt":3}`: 0, `["a"]`: 0} {
+		if got := documents(t, s, "messages", params{"query": `{"Conversation":"c-1","Tags":` + value + `}`}); len(got) != want {
+			t.Errorf("with the tag %s there is %v", value, got)
+		}
 	}
 	p := params{"query": fmt.Sprintf(`{"CreatedAt":%q}`, when.Format(nativeISO))}
 	if got := native(t, s, "messages", p).Body.String(); strings.Count(got, "[1]") != 2 || counted(t, s, "messages", p) != 12 {

@@ -88,18 +88,19 @@ func TestQueriesOfConversations(t *testing.T) {
 }
 
 func TestQueriesOfMessages(t *testing.T) {
-	s := build(t, Options{Seed: 2, Backlog: 3000, NativeChatAllMessages: true})
+	s := build(t, Options{Seed: 2, Backlog: 3000, Span: 6 * time.Hour, NativeChatAllMessages: true})
 	all := allDocuments(t, s, "messages", nil)
 	some := fieldsOf(t, all[len(all)/2])
-	conversation, user, time := some["Conversation"], some["User"], some["CreatedAt"].(string)
+	conversation, user, moment := some["Conversation"], some["User"], some["CreatedAt"].(string)
 	find(t, s, "messages", all, []wanted{
 		{fmt.Sprintf(`{"Conversation":%q}`, conversation), func(d map[string]any) bool { return d["Conversation"] == conversation }},
 		{fmt.Sprintf(`{"User":%q}`, user), func(d map[string]any) bool { return d["User"] == user }},
 		{fmt.Sprintf(`{"User":%q,"From":"user"}`, user), func(d map[string]any) bool { return d["User"] == user && d["From"] == "user" }},
 		{fmt.Sprintf(`{"Conversation":%q,"User":%q}`, conversation, user), func(d map[string]any) bool { return d["Conversation"] == conversation }},
-		{fmt.Sprintf(`{"Conversation":%q,"CreatedAt":{"$gt":%q}}`, conversation, time[:16]), func(d map[string]any) bool {
-			return d["Conversation"] == conversation && d["CreatedAt"].(string) > time[:16]
+		{fmt.Sprintf(`{"Conversation":%q,"CreatedAt":{"$gt":%q}}`, conversation, moment[:16]), func(d map[string]any) bool {
+			return d["Conversation"] == conversation && d["CreatedAt"].(string) > moment[:16]
 		}},
+		{fmt.Sprintf(`{"CreatedAt":{"$gt":%q}}`, moment), func(d map[string]any) bool { return d["CreatedAt"].(string) > moment }},
 		{fmt.Sprintf(`{"Conversation":{"$in":[%q]}}`, conversation), func(d map[string]any) bool { return d["Conversation"] == conversation }},
 		{`{"QuickReplies.Title":"No"}`, func(d map[string]any) bool { list, _ := d["QuickReplies"].([]any); return len(list) > 0 }},
 		{`{"Attachments.Size":{"$gt":500000}}`, func(d map[string]any) bool {
