@@ -19,9 +19,10 @@ type wanted struct {
 // all documents keeps: some of them, but not all.
 func find(t *testing.T, s *Simulator, path string, all []string, queries []wanted) {
 	t.Helper()
+	fields := decodeAll(t, all)
 	for _, q := range queries {
 		p := params{"query": q.query}
-		want := selected(t, all, q.keep)
+		want := fields.selected(all, q.keep)
 		if len(want) == 0 || len(want) == len(all) {
 			t.Errorf("%s proves nothing: %d of %d", q.query, len(want), len(all))
 		}
@@ -156,6 +157,7 @@ func TestDatesMatchInOneSpellingOnly(t *testing.T) {
 func TestSorting(t *testing.T) {
 	s := build(t, Options{Seed: 2, Backlog: 3000, Ties: 40})
 	all := allDocuments(t, s, "conversations", nil)
+	fields := decodeAll(t, all)
 	name := func(d map[string]any) string { return at(d, "Data", "user", "FirstName").(string) }
 	started := func(d map[string]any) string { return d["StartedAt"].(string) }
 	for text, compare := range map[string]func(a, b map[string]any) int{
@@ -184,13 +186,13 @@ func TestSorting(t *testing.T) {
 		},
 	} {
 		want := slices.Clone(all)
-		slices.SortStableFunc(want, func(a, b string) int { return compare(fieldsOf(t, a), fieldsOf(t, b)) })
+		slices.SortStableFunc(want, func(a, b string) int { return compare(fields[a], fields[b]) })
 		if got := allDocuments(t, s, "conversations", params{"sort": text}); !slices.Equal(got, want) {
 			t.Errorf("%s: not in order", text)
 		}
 		// Of some only, and a page from the middle.
 		query := params{"query": `{"Status":"success"}`, "sort": text, "skip": "50", "limit": "30"}
-		want = selected(t, want, func(d map[string]any) bool { return d["Status"] == "success" })
+		want = fields.selected(want, func(d map[string]any) bool { return d["Status"] == "success" })
 		if got := documents(t, s, "conversations", query); !slices.Equal(got, want[50:80]) {
 			t.Errorf("%s: not in order where there is a query", text)
 		}

@@ -40,13 +40,6 @@ const (
 	ByActivity = "activity"
 )
 
-// How NativeChat shows and compares dates.
-const (
-	NativeChatISO    = "iso"    // text like 2026-01-02T03:04:05.678Z, compared as text
-	NativeChatDate   = "date"   // shown as that text, but only {"$date": ...} matches
-	NativeChatMillis = "millis" // numbers, UNIX milliseconds
-)
-
 // Options describe a world and how it is served. The zero value is an empty
 // world without limits or faults.
 type Options struct {
@@ -92,18 +85,6 @@ type Options struct {
 	// (also "") or [ByActivity].
 	ConversationsBy string
 
-	// Identical is the share, 0 to 1, of Feedyou's rows that come as 2 to 4 exact
-	// copies of the same time; 0: none. A user is never there twice.
-	Identical float64
-	// Unsorted lets Feedyou answer in an order that depends on the seed and on the
-	// request only; false: by time.
-	Unsorted bool
-	// OldBot makes Feedyou's bot one that knows userData only: 404 for the rest.
-	OldBot bool
-	// Timestamped adds userId and timestamp to the rows of Feedyou that have
-	// neither by the vendor's documentation: nlpLog, outgoingSms and urlTracker.
-	Timestamped bool
-
 	// ChangeBack is the share, 0 to 1, of NativeChat's conversations produced by
 	// Run whose document changes after the last message and, seconds later,
 	// changes back to the very bytes that it had: half of them while they are open
@@ -127,8 +108,21 @@ type Options struct {
 	// holds the list in an object beside the "Total" of matches; "": a bare array.
 	NativeChatWrapper string
 	// NativeChatNoID leaves the ids out of NativeChat's documents; messages name
-	// their conversation even so.
+	// their conversation even so. In the account the ID of all, and the Key of
+	// conversations, is "" then.
 	NativeChatNoID bool
+
+	// Identical is the share, 0 to 1, of Feedyou's rows that come as 2 to 4 exact
+	// copies of the same time; 0: none. A user is never there twice.
+	Identical float64
+	// Unsorted lets Feedyou answer in an order that depends on the seed and on the
+	// request only; false: by time.
+	Unsorted bool
+	// OldBot makes Feedyou's bot one that knows userData only: 404 for the rest.
+	OldBot bool
+	// Timestamped adds userId and timestamp to the rows of Feedyou that have
+	// neither by the vendor's documentation: nlpLog, outgoingSms and urlTracker.
+	Timestamped bool
 
 	// Now is the clock; nil: time.Now.
 	Now func() time.Time
@@ -142,7 +136,6 @@ func (o Options) withDefaults() (Options, error) {
 	setDefault(&o.BotName, DefaultBotName)
 	setDefault(&o.Bounds, HalfOpen)
 	setDefault(&o.ConversationsBy, ByStart)
-	setDefault(&o.NativeChatDates, NativeChatISO)
 	if o.Now == nil {
 		o.Now = time.Now
 	}
@@ -166,10 +159,10 @@ func (o Options) withDefaults() (Options, error) {
 	case o.ConversationsBy != ByStart && o.ConversationsBy != ByActivity:
 		return o, fmt.Errorf("simulator: ConversationsBy is %q; valid are %q and %q", o.ConversationsBy, ByStart, ByActivity)
 	}
-	if err := o.checkNativeChat(); err != nil {
+	if err := o.Faults.validate(); err != nil {
 		return o, fmt.Errorf("simulator: %w", err)
 	}
-	if err := o.Faults.validate(); err != nil {
+	if err := o.checkNativeChat(); err != nil {
 		return o, fmt.Errorf("simulator: %w", err)
 	}
 	return o, nil
