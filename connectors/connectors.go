@@ -80,7 +80,13 @@ type Stream struct {
 	// LateByNature streams hold records that turn up long after the time they
 	// bear. Sweeps find them, and that is no reason to warn.
 	LateByNature bool
-	Pager        Pager
+	// Parts are what the stream is made of, e.g. channels; nil: it is one whole.
+	Parts []string
+	// Oldest returns how far back the API can be asked, at a time; nil: without end.
+	Oldest func(now time.Time) time.Time
+	// Count asks the API how many records a range holds; nil: it does not tell.
+	Count func(ctx context.Context, from, to time.Time) (int64, error)
+	Pager Pager
 	// Map makes a record of an element's text; see [NewPage].
 	Map Mapper
 
@@ -106,6 +112,8 @@ type Request struct {
 	From, To time.Time
 	// Cursor is the one that the page before returned; nil for the first page.
 	Cursor json.RawMessage
+	// Parts are those of [Stream.Parts] to ask for; nil: all of them.
+	Parts []string
 }
 
 // Page is one answer, its body still being read.
@@ -132,8 +140,9 @@ type Lane string
 
 // The lanes.
 const (
-	Live  Lane = "live"  // follows the present
-	Sweep Lane = "sweep" // reads the recent past again, for what turned up late
+	Live     Lane = "live"     // follows the present
+	Sweep    Lane = "sweep"    // reads the recent past again, for what turned up late
+	Backfill Lane = "backfill" // reads a range of the past on demand
 )
 
 // Window is a range of time, whole seconds, the end not included.
@@ -157,6 +166,9 @@ type Progress struct {
 	Floor time.Time
 	Live  Position
 	Sweep SweepPosition
+	// Backfill is the one that is carried out; nil for none. What it points to does
+	// not change.
+	Backfill *BackfillPosition
 	// Cells: a record with neither an id nor a time was met, and windows are read
 	// in cells of a quarter of an hour from then on.
 	Cells bool
@@ -183,6 +195,9 @@ type Batch struct {
 	Requests int
 	// EndsPage is false when more of the same page follows: Progress is as before.
 	EndsPage bool
+	// Jump: nothing was read. The lane goes on behind Window, for which the API
+	// cannot be asked any more ([Stream.Oldest]).
+	Jump bool
 	// Progress is where the stream stands once this batch is committed.
 	Progress Progress
 

@@ -40,6 +40,7 @@ type lane struct {
 	sub    *Subscriber
 	slots  []chan struct{} // requests under way, its own and the stream's
 	buffer *readAhead
+	parts  []string      // of the stream, that are read; nil: all
 	size   time.Duration // of the next window
 	slow   slowness
 	warm   bool                    // a window was read: its size and the API's clock are known
