@@ -13,9 +13,11 @@ type Backfill struct {
 	Number uint64    `json:"number"`
 	From   time.Time `json:"from"`
 	To     time.Time `json:"to"`
-	Lane             // where it stands; At is From at its beginning
-	Begun  time.Time `json:"begun"`
-	Paused bool      `json:"paused,omitempty"`
+	// Present: To is as far as live reads had come when it began.
+	Present bool      `json:"present,omitempty"`
+	Lane              // where it stands; At is From at its beginning
+	Begun   time.Time `json:"begun"`
+	Paused  bool      `json:"paused,omitempty"`
 	// Replay: what was published before is published once more, marked with Number.
 	Replay bool `json:"replay,omitempty"`
 	// Unknown are, of a replay, the parts that were read before, and whose ids were

@@ -19,7 +19,7 @@ func beginBackfill(c *ledger.Checkpoint, r BackfillRequest, now, oldest time.Tim
 	b := ledger.Backfill{Number: c.Commits, From: r.From.UTC().Truncate(events.Quarter), Begun: now.UTC(), Replay: r.Replay}
 	b.To = connectors.CeilQuarter(r.To)
 	if r.To.IsZero() || b.To.After(c.Live.At) {
-		b.To = c.Live.At
+		b.To, b.Present = c.Live.At, true
 	}
 	p := &BackfillPlan{Stream: c.Stream.String(), Replay: r.Replay}
 	if b.From.Before(oldest) {
@@ -37,7 +37,7 @@ func beginBackfill(c *ledger.Checkpoint, r BackfillRequest, now, oldest time.Tim
 	case !b.From.Before(b.To):
 		return nil, refuse("live reads have come to %s, and read what follows themselves", text(c.Live.At))
 	}
-	if same := sameBackfill(c, b, r.To.IsZero()); same != nil {
+	if same := sameBackfill(c, b); same != nil {
 		b, p.Resumed = *same, true
 		b.Paused = false
 	} else {
@@ -64,14 +64,15 @@ func beginBackfill(c *ledger.Checkpoint, r BackfillRequest, now, oldest time.Tim
 }
 
 // sameBackfill returns the one that has not ended and reads the same, or, where
-// it is not paused, all of that and more; nil for none. Present says that the
-// range is to end where live reads are, wherever that was when the other began.
-func sameBackfill(c *ledger.Checkpoint, b ledger.Backfill, present bool) *ledger.Backfill {
+// it is not paused, all of that and more; nil for none. What both end with, the
+// present, may have been another one when the other began.
+func sameBackfill(c *ledger.Checkpoint, b ledger.Backfill) *ledger.Backfill {
 	for _, old := range c.OpenBackfills() {
 		if old.Replay != b.Replay || old.Parts != nil {
 			continue
 		}
 		oldTo, to := connectors.CeilQuarter(old.To), connectors.CeilQuarter(b.To)
+		present := old.Present && b.Present
 		same := old.From.Equal(b.From) && (present || oldTo.Equal(to))
 		within := !old.Paused && !old.From.After(b.From) && (present || !oldTo.Before(to))
 		if same || within {
