@@ -239,7 +239,7 @@ func ResolveLetters(ctx context.Context, file *config.File, s Selection, discard
 		case dryRun && discard:
 			r.Discarded, err = r.Selected, nil
 		case dryRun:
-			if err = o.mappable(stream); err == nil {
+			if err = o.settled(stream, "no service replays its dead letters", false); err == nil {
 				r.Resolved = *attempted[key]
 			}
 		default:

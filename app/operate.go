@@ -21,14 +21,15 @@ import (
 
 // What operating commands ask of a running service.
 const (
-	askStatus = "status"
-	askMove   = "move"
-	askLetter = "letters"
+	askStatus   = "status"
+	askMove     = "move"
+	askLetter   = "letters"
+	askBackfill = "backfill"
 )
 
 // requestVersion grows with every change of a request that a service must know
 // of to carry it out: one that does not refuses it, instead of doing half of it.
-const requestVersion = 1
+const requestVersion = 2
 
 // request asks the running services. All hear it; that which holds the stream
 // carries it out.
@@ -39,6 +40,9 @@ type request struct {
 	Move    *pipeline.Move `json:"move,omitempty"`
 	Letters *Selection     `json:"letters,omitempty"`
 	Discard bool           `json:"discard,omitempty"` // the letters, instead of replaying them
+
+	Backfill *pipeline.BackfillRequest `json:"backfill,omitempty"`
+	detach   bool                      // it is not carried out in this process
 }
 
 // answer is what a service says to it.
@@ -54,7 +58,10 @@ type answer struct {
 	Code  int            `json:"code,omitempty"` // the exit code that goes with Error
 	Plan  *pipeline.Plan `json:"plan,omitempty"`
 	// Resolved is what became of dead letters, also beside an Error.
-	Resolved *pipeline.Resolved `json:"resolved,omitempty"`
+	Resolved *pipeline.Resolved     `json:"resolved,omitempty"`
+	Backfill *pipeline.BackfillPlan `json:"backfill,omitempty"`
+
+	own bool // no service has carried it out, but this process
 }
 
 // unknownRequest is what a service answers to what it does not know, in all versions.
@@ -73,7 +80,7 @@ func (a *App) answer(ctx context.Context, data []byte) []byte {
 	var r request
 	out := answer{Owner: a.owner}
 	switch err := json.Unmarshal(data, &r); {
-	case err != nil || r.Version > requestVersion || r.Ask != askStatus && r.Ask != askMove && r.Ask != askLetter:
+	case err != nil || r.Version > requestVersion || !slices.Contains([]string{askStatus, askMove, askLetter, askBackfill}, r.Ask):
 		out.Error, out.Code = unknownRequest, ExitOurs
 	case r.Ask == askStatus:
 		for _, i := range a.ingests {
@@ -100,6 +107,8 @@ func (a *answer) carryOut(ctx context.Context, broker topics.Broker, i *pipeline
 		a.Plan, err = i.Move(ctx, *r.Move)
 	case r.Ask == askLetter && r.Letters != nil:
 		a.Resolved, err = resolveLetters(ctx, broker, i, r.Letters, r.Discard)
+	case r.Ask == askBackfill && r.Backfill != nil:
+		a.Backfill, err = i.Backfill(ctx, *r.Backfill)
 	default:
 		a.Error, a.Code = unknownRequest, ExitOurs
 		return
@@ -144,35 +153,37 @@ func openOperator(ctx context.Context, file *config.File, log *slog.Logger) (*op
 	return o, nil
 }
 
-// mappable refuses to make events in this process of a stream's letters where a
-// setting is unset here that may be part of them: any but a secret.
-func (o *operator) mappable(s *connectors.Stream) error {
+// settled refuses to do a stream's work in this process where a setting is unset
+// here that is needed for it: any, or with secrets false any but a secret. Why
+// says that no service does it.
+func (o *operator) settled(s *connectors.Stream, why string, secrets bool) error {
 	for _, c := range o.file.Connectors {
 		if c.Name != s.Connector {
 			continue
 		}
 		t := typeOf(c.Type)
-		unset := unsetKeys(c.Raw, t.Settings())
+		unset := unsetKeys(c.Raw, t.Settings(), secrets)
 		for _, one := range c.Streams {
 			if one.Name == s.Key.Stream {
-				unset = append(unset, unsetKeys(one.Raw, t.KeysOf(one.Name))...)
+				unset = append(unset, unsetKeys(one.Raw, t.KeysOf(one.Name), secrets)...)
 			}
 		}
 		if len(unset) > 0 {
-			return &UsageError{fmt.Errorf("%s: no service replays its dead letters, and %s of the connector %s stands in a variable that is not set here: set it as for the service", s.Key, strings.Join(unset, ", "), c.Name)}
+			return &UsageError{fmt.Errorf("%s: %s, and %s of the connector %s stands in a variable that is not set here: set it as for the service", s.Key, why, strings.Join(unset, ", "), c.Name)}
 		}
 	}
 	return nil
 }
 
-// unsetKeys are the keys of a section that stand in unset variables, but for secrets.
-func unsetKeys(raw map[string]any, settings any) (keys []string) {
+// unsetKeys are the keys of a section that stand in unset variables, with secrets
+// or without.
+func unsetKeys(raw map[string]any, settings any, secrets bool) (keys []string) {
 	secret := map[string]bool{}
 	for _, f := range config.Fields(settings) {
 		secret[f.Name] = f.Secret
 	}
 	for _, key := range slices.Sorted(maps.Keys(raw)) {
-		if !secret[key] && strings.Contains(fmt.Sprint(raw[key]), Unset) {
+		if (secrets || !secret[key]) && strings.Contains(fmt.Sprint(raw[key]), Unset) {
 			keys = append(keys, key)
 		}
 	}
@@ -230,15 +241,17 @@ func (o *operator) carryOut(ctx context.Context, s *connectors.Stream, r request
 			return a, err
 		}
 	}
-	if r.Ask == askLetter && !r.Discard {
-		if err := o.mappable(s); err != nil {
+	switch {
+	case r.Ask == askLetter && !r.Discard:
+		if err := o.settled(s, "no service replays its dead letters", false); err != nil {
+			return nil, err
+		}
+	case r.Ask == askBackfill && r.Backfill.Do == pipeline.BackfillBegin && !r.detach:
+		if err := o.settled(s, "no service runs that would read it", true); err != nil {
 			return nil, err
 		}
 	}
-	i := pipeline.New(s, pipeline.Options{
-		Broker: o.broker, Owner: newOwner(), Horizon: o.file.DedupHorizon, Raw: o.file.Topics.Raw, Retention: o.file.Topics.Retention,
-		Once: true, Metrics: pipeline.NewMetrics(nil), Log: o.log,
-	})
+	i := pipeline.New(s, o.ingestOptions())
 	waiting, cancel := context.WithTimeout(ctx, holdWait)
 	defer cancel()
 	holder := ""
@@ -250,9 +263,17 @@ func (o *operator) carryOut(ctx context.Context, s *connectors.Stream, r request
 		return nil, err
 	}
 	defer release()
-	var a answer
+	a := answer{own: true}
 	a.carryOut(ctx, o.broker, i, &r)
 	return &a, a.err(s)
+}
+
+// ingestOptions are those of a stream that this process takes itself.
+func (o *operator) ingestOptions() pipeline.Options {
+	return pipeline.Options{
+		Broker: o.broker, Owner: newOwner(), Horizon: o.file.DedupHorizon, Raw: o.file.Topics.Raw, Retention: o.file.Topics.Retention,
+		Once: true, Metrics: pipeline.NewMetrics(nil), Log: o.log,
+	}
 }
 
 // handoverWait is how long a stream may be between two tenures.

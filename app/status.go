@@ -15,6 +15,7 @@ import (
 	"github.com/millrace-io/millrace/ledger"
 	"github.com/millrace-io/millrace/pipeline"
 	"github.com/millrace-io/millrace/topics"
+	"github.com/millrace-io/millrace/topics/nats"
 )
 
 // StreamStatus is how one stream stands, as status shows it.
@@ -44,8 +45,10 @@ type StreamStatus struct {
 	Open      int       `json:"dead_letters_open"`
 	OpenMore  bool      `json:"dead_letters_open_more,omitempty"`
 	OpenUntil time.Time `json:"dead_letters_open_until,omitzero"`
-	Instance  string    `json:"instance,omitempty"` // the process that answered; none when no service runs
-	Owner     string    `json:"owner,omitempty"`
+	// Backfills are those that have not ended, and the latest that have.
+	Backfills []BackfillStatus `json:"backfills,omitempty"`
+	Instance  string           `json:"instance,omitempty"` // the process that answered; none when no service runs
+	Owner     string           `json:"owner,omitempty"`
 }
 
 func running(s pipeline.Status, now time.Time) StreamStatus {
@@ -57,6 +60,7 @@ func running(s pipeline.Status, now time.Time) StreamStatus {
 		out.BudgetLeft = max(0, s.Rate-s.Requests)
 	}
 	out.fill(s.Checkpoint, now)
+	out.backfilling(s)
 	return out
 }
 
@@ -67,6 +71,9 @@ func (s *StreamStatus) fill(c *ledger.Checkpoint, now time.Time) {
 	s.Cursor, s.Counts, s.Owner, s.NextSweep = c.Live.At, c.Counts, c.Owner, c.Sweep.Due
 	if !c.Live.At.IsZero() {
 		s.LagSeconds = now.Sub(c.Live.At).Seconds()
+	}
+	for n := range c.Backfills {
+		s.Backfills = append(s.Backfills, backfillOf(&c.Backfills[n]))
 	}
 	s.Late, s.Lateness = c.Late, latenessOf(&c.Counts.Lateness)
 	s.Counts.Lateness = ledger.Histogram{} // told with its bounds
@@ -101,6 +108,29 @@ func Status(ctx context.Context, file *config.File, log *slog.Logger) ([]StreamS
 		return nil, err
 	}
 	defer broker.Close()
+	best, err := look(ctx, broker)
+	if err != nil {
+		return nil, err
+	}
+	if err := openLetters(ctx, broker, best, file.Topics.Retention); err != nil {
+		return nil, err
+	}
+	configured := configuredStreams(file)
+	var all []StreamStatus
+	for _, s := range best {
+		if c := configured[s.Stream]; c != nil {
+			s.LateByNature = c.LateByNature
+			s.Connector = cmp.Or(s.Connector, c.Connector)
+		}
+		all = append(all, s)
+	}
+	slices.SortFunc(all, func(a, b StreamStatus) int { return strings.Compare(a.Stream, b.Stream) })
+	return all, nil
+}
+
+// look asks the services how the streams stand, by their keys, and reads the
+// checkpoints of those that no service tells of.
+func look(ctx context.Context, broker *nats.Broker) (map[string]StreamStatus, error) {
 	question, _ := json.Marshal(request{Ask: askStatus})
 	replies, err := broker.Ask(ctx, question)
 	if err != nil {
@@ -140,20 +170,7 @@ func Status(ctx context.Context, file *config.File, log *slog.Logger) ([]StreamS
 		}
 		best[s.Stream] = s
 	}
-	if err := openLetters(ctx, broker, best, file.Topics.Retention); err != nil {
-		return nil, err
-	}
-	configured := configuredStreams(file)
-	var all []StreamStatus
-	for _, s := range best {
-		if c := configured[s.Stream]; c != nil {
-			s.LateByNature = c.LateByNature
-			s.Connector = cmp.Or(s.Connector, c.Connector)
-		}
-		all = append(all, s)
-	}
-	slices.SortFunc(all, func(a, b StreamStatus) int { return strings.Compare(a.Stream, b.Stream) })
-	return all, nil
+	return best, nil
 }
 
 // How much of the dead letters status reads at most.

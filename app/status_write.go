@@ -135,6 +135,11 @@ func (s *StreamStatus) writeNotes(w io.Writer) {
 	if s.PausedFor > 0 {
 		fmt.Fprintf(w, "\n%s: the API lets no request through for %s more\n", s.name(), s.pause())
 	}
+	for n := range s.Backfills {
+		if b := &s.Backfills[n]; b.Done.IsZero() {
+			fmt.Fprintf(w, "\n%s: backfill %d of %s to %s is %s at %.1f%%: %d records, %s to go\n", s.name(), b.Number, when(b.From), when(b.To), b.shownState(), b.Percent, b.Counts.Records, b.left())
+		}
+	}
 	if s.Counts.Late > 0 && !s.LateByNature {
 		fmt.Fprintf(w, "\n%s: sweeps found %d records that polls had missed; overlap: %s would have caught them\n", s.name(), s.Counts.Late, exact(s.Counts.Overlap))
 		if s.Late.Records > 0 && s.Late.Records < s.Counts.Late {

@@ -18,14 +18,14 @@ const pace = 1.02
 const caughtUp = 10 * time.Millisecond
 
 // Budget paces the requests that one credential may make to one endpoint:
-// evenly, never in a burst, waiting live reads first. It starts empty, so that a
+// evenly, never in a burst, waiting live reads first and backfills last. It starts empty, so that a
 // process that restarts again and again stays within the limit. Its methods may
 // be called concurrently.
 type Budget struct {
 	mu       sync.Mutex
 	interval time.Duration
-	next     time.Time // when the next request may go
-	queue    [2][]*turn
+	next     time.Time  // when the next request may go
+	queue    [3][]*turn // live reads, sweeps, backfills
 	timer    *time.Timer
 }
 
@@ -59,8 +59,11 @@ func (b *Budget) Wait(ctx context.Context) error {
 		return err
 	}
 	class := 0
-	if lane, ok := ctx.Value(laneKey{}).(Lane); ok && lane != Live {
+	switch lane, _ := ctx.Value(laneKey{}).(Lane); lane {
+	case Sweep:
 		class = 1
+	case Backfill:
+		class = 2
 	}
 	t := &turn{come: make(chan struct{})}
 	b.mu.Lock()

@@ -46,7 +46,7 @@ type cell struct {
 
 // readCells reads the cells of a window, one after the other.
 func (r *windowRead) readCells(ctx context.Context, w Window) error {
-	since := r.lane.sub.current().Since.Add(-time.Second) // like a window's first second, a tie
+	since := r.lane.begins().Add(-time.Second) // like a window's first second, a tie
 	for start := w.From.Truncate(events.Quarter); start.Before(w.To); start = start.Add(events.Quarter) {
 		c := cell{start, Window{later(start, since), earlier(start.Add(events.Quarter), w.To)}}
 		if err := r.readCell(ctx, c); err != nil {

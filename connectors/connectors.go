@@ -125,7 +125,7 @@ type Request struct {
 	Cursor json.RawMessage
 	// Key is the one to read, of a stream with a Walk; zero for others.
 	Key Key
-	// Parts are those of the stream to read; nil: all.
+	// Parts are those of [Stream.Parts] to ask for; nil: all of them.
 	Parts []string
 }
 
@@ -157,8 +157,9 @@ type Lane string
 
 // The lanes.
 const (
-	Live  Lane = "live"  // follows the present
-	Sweep Lane = "sweep" // reads the recent past again, for what turned up late
+	Live     Lane = "live"     // follows the present
+	Sweep    Lane = "sweep"    // reads the recent past again, for what turned up late
+	Backfill Lane = "backfill" // reads a range of the past on demand
 )
 
 // Window is a range of time, whole seconds, the end not included.
@@ -182,6 +183,9 @@ type Progress struct {
 	Floor time.Time
 	Live  Position
 	Sweep SweepPosition
+	// Backfill is the one that is carried out; nil for none. What it points to does
+	// not change.
+	Backfill *BackfillPosition
 	// Cells: a record with neither an id nor a time was met, and windows are read
 	// in cells of a quarter of an hour from then on.
 	Cells bool
@@ -209,6 +213,9 @@ type Batch struct {
 	Requests int
 	// EndsPage is false when more of the same page follows: Progress is as before.
 	EndsPage bool
+	// Jump: nothing was read. The lane goes on behind Window, for which the API
+	// cannot be asked any more ([Stream.Oldest]).
+	Jump bool
 	// Progress is where the stream stands once this batch is committed.
 	Progress Progress
 

@@ -39,6 +39,7 @@ type lane struct {
 	sub            *Subscriber
 	slots          []chan struct{} // requests under way, its own and the stream's
 	buffer         *readAhead
+	parts          []string      // of the stream, that are read; nil: all
 	size           time.Duration // of the next window
 	slow           slowness
 	walked, toWalk int                     // keys of the walk that is under way: done, and all

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill"
@@ -30,6 +31,9 @@ type SubscriberOptions struct {
 	// does not apply and nothing is swept. The channel is closed then; Err tells
 	// what is missing.
 	Once bool
+	// Only is the one lane that is read, Backfill; "": all. The read ends with the
+	// backfill then.
+	Only Lane
 	// GiveUp is how long a request may fail, with Once, before the stream is
 	// given up; 0: after 90 s, or 5 failures in a row.
 	GiveUp time.Duration
@@ -51,6 +55,8 @@ type Subscriber struct {
 	done   chan struct{}
 	health health
 	walks  sync.Map // how far each Lane has come in its walk: a Walked
+
+	expected atomic.Int64 // records of the backfill, as far as the API tells
 
 	life sync.Mutex // guards stop
 	stop context.CancelFunc
@@ -152,6 +158,10 @@ func (s *Subscriber) run(ctx context.Context) error {
 	o := s.stream.Options
 	slots := make(chan struct{}, o.Requests)
 	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return s.backfill(ctx, s.backfillLane(slots)) })
+	if s.opts.Only == Backfill {
+		return group.Wait()
+	}
 	group.Go(func() error { return s.live(ctx, newLane(Live, s, slots)) })
 	if !s.opts.Once && o.SweepBack > 0 {
 		// A sweep takes few of the slots: live reads may need the others to
@@ -179,13 +189,17 @@ func (s *Subscriber) live(ctx context.Context, l *lane) error {
 	for {
 		began := time.Now()
 		p := s.current()
-		from := p.notBefore(p.Live.At.Add(-o.Overlap))
+		err := s.jump(ctx, l, &p.Live, end)
+		p = s.current()
+		from := later(p.notBefore(p.Live.At.Add(-o.Overlap)), s.stream.oldest(s.stream.client.Now()))
 		if !from.Before(end(0)) {
 			// The API's clock may have been wrong when it told us: without a
 			// request it would never tell us better.
 			s.stream.client.forgetClock()
 		}
-		err := l.read(ctx, from, p.Live, end)
+		if err == nil {
+			err = l.read(ctx, from, p.Live, end)
+		}
 		switch {
 		case ctx.Err() != nil:
 			return ctx.Err()
@@ -242,7 +256,8 @@ func (s *Subscriber) beginSweep() Progress {
 	defer s.mu.Unlock()
 	p := &s.progress
 	p.Sweep.Until = p.Live.At
-	p.Sweep.Position = Position{At: p.notBefore(p.Live.At.Add(-s.stream.Options.SweepBack))}
+	from := p.notBefore(p.Live.At.Add(-s.stream.Options.SweepBack))
+	p.Sweep.Position = Position{At: later(from, s.stream.oldest(s.stream.client.Now()))}
 	return *p
 }
 
@@ -314,6 +329,8 @@ func (s *Subscriber) move(p *Progress, name Lane, after Position, end time.Time)
 		p.Live = Position{At: later(p.Live.At, earlier(after.At, end))}
 	case name == Live:
 		p.Live.Window, p.Live.Cursor = after.Window, after.Cursor
+	case name == Backfill:
+		p.Backfill = p.Backfill.moved(after)
 	case after.Window.To.IsZero() && !after.At.Before(p.Sweep.Until):
 		p.Sweep = s.nextSweep()
 	case after.Window.To.IsZero():

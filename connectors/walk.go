@@ -108,7 +108,7 @@ func (s *Subscriber) Walked(lane Lane) Walked {
 // list asks for all pages of keys. It holds a slot for one request at a time.
 func (l *lane) list(ctx context.Context, w Window) ([]Key, error) {
 	r := &windowRead{lane: l, window: w} // for its failures
-	ask := KeysRequest{From: w.From.Add(-time.Second), To: w.To.Add(time.Second), All: l.name != Live}
+	ask := KeysRequest{From: w.From.Add(-time.Second), To: w.To.Add(time.Second), All: l.name != Live, Parts: l.parts}
 	r.follow(nil)
 	var all []Key
 	for {

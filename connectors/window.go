@@ -212,6 +212,7 @@ func (r *windowRead) ask(ctx context.Context, slot *slot, what Request, each fun
 		return nil, began, err
 	}
 	r.requests++
+	what.Parts = r.lane.parts
 	page, err := stream.Pager.Page(ctx, what)
 	if err != nil {
 		return nil, began, r.counted(err)

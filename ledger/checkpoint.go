@@ -14,8 +14,9 @@ import (
 
 // Version is the version of every format in this package. State of a newer one
 // is refused: an older binary would misread it. What was added with 2: cells,
-// lateness, replays and resolved dead letters.
-const Version = 2
+// lateness, replays and resolved dead letters; with 3: backfills, and the ids
+// that are kept where what was covered begins.
+const Version = 3
 
 // NewerError says that state was written by a newer millrace.
 type NewerError struct {
@@ -52,6 +53,14 @@ type Checkpoint struct {
 	// Cells: records with neither an id nor a time were met, and are told apart by
 	// the quarter of an hour that they fell into.
 	Cells bool `json:"cells,omitempty"`
+	// Backfills are the ranges that are read on demand, in the order in which they
+	// are carried out, and the latest that have ended.
+	Backfills []Backfill `json:"backfills,omitempty"`
+	// Parts are all parts that the stream was ever made of; nil: it is one whole.
+	Parts []string `json:"parts,omitempty"`
+	// StartsLost are the beginnings of covered ranges whose ids an older version
+	// has forgotten; nil: those of all are kept.
+	StartsLost []time.Time `json:"starts_lost,omitempty"`
 	// Finding is what the sweep under way has found late, Late what the latest
 	// found that found any.
 	Finding Late   `json:"finding,omitzero"`
@@ -152,6 +161,13 @@ func DecodeCheckpoint(data []byte) (*Checkpoint, error) {
 	if err := json.Unmarshal(data, c); err != nil {
 		return nil, fmt.Errorf("the stored checkpoint cannot be read: %w", err)
 	}
+	if c.Version < 3 && !c.Forgotten.IsZero() {
+		for _, r := range c.Covered {
+			if r.From.Before(c.Forgotten) {
+				c.StartsLost = append(c.StartsLost, r.From)
+			}
+		}
+	}
 	return c, nil
 }
 
@@ -193,4 +209,10 @@ func (c *Checkpoint) CoveredIn(r Range) []Range {
 		}
 	}
 	return parts
+}
+
+// Covers says whether all of a range was read.
+func (c *Checkpoint) Covers(r Range) bool {
+	parts := c.CoveredIn(r)
+	return len(parts) == 1 && parts[0].From.Equal(r.From) && parts[0].To.Equal(r.To)
 }

@@ -70,6 +70,8 @@ func (t *tenure) check(draft *ledger.Draft, batch *connectors.Batch, records []c
 func (t *tenure) observe(counts *ledger.Counts, batch *connectors.Batch, at, now time.Time) {
 	o, stands := t.stream.Options, t.ahead.Live.At
 	switch {
+	case batch.Lane == connectors.Backfill:
+		return // it is late because we are
 	case batch.Lane == connectors.Live:
 		if batch.Began.Sub(stands) > o.Settle+2*o.Poll { // it is catching up
 			return

@@ -85,6 +85,8 @@ func (a *api) Page(_ context.Context, r connectors.Request) (*connectors.Page, e
 				r.ID = connectors.Text(value)
 			case "time":
 				r.Time = connectors.Time(value)
+			case "timeless":
+				r.Time = time.Time{}
 			}
 		})
 		f.TextOf("message_id", r.ID)

@@ -30,10 +30,13 @@ type Options struct {
 	Raw        bool          // events hold the record as the API returned it
 	Retention  time.Duration // how long the broker keeps events; 0: for ever
 	Once       bool          // end when the present is reached
-	GiveUp     time.Duration // with Once; see connectors.SubscriberOptions
-	Metrics    *Metrics      // required
-	Log        *slog.Logger  // required
-	Now        func() time.Time
+	// Only is the one lane that is read; see connectors.SubscriberOptions. It is
+	// for Once.
+	Only    connectors.Lane
+	GiveUp  time.Duration // with Once; see connectors.SubscriberOptions
+	Metrics *Metrics      // required
+	Log     *slog.Logger  // required
+	Now     func() time.Time
 }
 
 // Ingest carries one stream. Run is called once; Status at any time.
@@ -55,6 +58,8 @@ type Ingest struct {
 	began      ledger.Counts // those that the first tenure found
 	requests   meter
 	events     meter
+	filled     meter // records that a backfill has read
+	passed     meter // seconds of its range that it is through with
 }
 
 // New returns the ingest of one stream; it starts nothing.
@@ -63,7 +68,7 @@ func New(stream *connectors.Stream, opts Options) *Ingest {
 		opts.Now = time.Now
 	}
 	opts.Horizon = max(opts.Horizon, reread+max(stream.Options.Overlap, stream.Options.SweepBack, stream.Options.Quiet))
-	sub := connectors.SubscriberOptions{Once: opts.Once, GiveUp: opts.GiveUp, Log: opts.Log, Now: opts.Now}
+	sub := connectors.SubscriberOptions{Once: opts.Once, Only: opts.Only, GiveUp: opts.GiveUp, Log: opts.Log, Now: opts.Now}
 	if opts.GiveUp == 0 {
 		opts.GiveUp = giveUpAfter
 	}
@@ -105,6 +110,9 @@ func (i *Ingest) Run(ctx context.Context) error {
 		switch {
 		case err == nil && i.opts.Once && ctx.Err() == nil:
 			i.set(StateDone, "")
+			if i.opts.Only != "" {
+				return nil
+			}
 			c := i.Status().Checkpoint.Counts
 			i.log.Info("read up to the present", "events", c.Events-i.began.Events, "duplicates", c.Duplicates-i.began.Duplicates,
 				"dead_letters", c.DeadLetters-i.began.DeadLetters, "requests", c.Requests-i.began.Requests)

@@ -1,6 +1,7 @@
 package pipeline_test
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"testing"
@@ -149,8 +150,19 @@ func TestOldLettersAreMarked(t *testing.T) {
 		l, now := little(t), end
 		o := options(l)
 		o.Now = func() time.Time { return now }
-		text := large("a")
-		s := growing(t, &text, false, o)
+		text, at := large("a"), start.Add(30*time.Minute) // not where the stream begins: that is remembered
+		first := growing(t, &text, false, o)
+		s := func() *connectors.Stream {
+			s := first()
+			whenever := s.Map
+			s.Map = func(raw []byte, f *connectors.Fields) events.Record {
+				r := whenever(raw, f)
+				r.Time = at
+				return r
+			}
+			s.Pager = around{&mapped{&api{elements: []string{text}}, s.Map}, at}
+			return s
+		}
 		ingest(t, s(), o)
 		l.limits.Bytes = more
 		if again {
@@ -174,6 +186,19 @@ func TestOldLettersAreMarked(t *testing.T) {
 			}
 		}
 	}
+}
+
+// around answers for the windows that hold a moment alone.
+type around struct {
+	connectors.Pager
+	at time.Time
+}
+
+func (a around) Page(ctx context.Context, r connectors.Request) (*connectors.Page, error) {
+	if a.at.Before(r.From) || !a.at.Before(r.To) {
+		return (&api{at: a.at}).Page(ctx, r)
+	}
+	return a.Pager.Page(ctx, r)
 }
 
 // What can be no event is kept as it is, under its own reason, also where one

@@ -204,7 +204,7 @@ func (t *tenure) commitLetters(ctx context.Context, draft *ledger.Draft, window 
 	counts := ledger.Counts{Events: int64(len(messages)), Resolved: int64(len(resolution.Letters))}
 	seen := t.uncounted
 	seen.Add(counts)
-	next := t.next(seen, t.ahead)
+	next := t.next(seen, t.filled, t.ahead)
 	commit := &topics.Commit{ID: next.Commit, Messages: messages}
 	if !draft.Empty() {
 		entry := draft.Entry()

@@ -39,6 +39,13 @@ func (t *tenure) cutoff(c *ledger.Checkpoint) time.Time {
 	if !c.Sweep.Until.IsZero() && c.Sweep.At.Before(at) {
 		at = c.Sweep.At
 	}
+	// A paused one will go on where it stands, and may have published what it was
+	// reading.
+	for _, b := range c.OpenBackfills() {
+		if b.At.Before(at) {
+			at = b.At
+		}
+	}
 	return at.Add(-t.opts.Horizon)
 }
 
@@ -75,6 +82,9 @@ func (t *tenure) tidy(ctx context.Context) {
 	if !c.Sweep.Until.IsZero() {
 		reading = append(reading, ledger.Range{From: c.Sweep.At, To: c.Sweep.Until})
 	}
+	if b := c.Backfilling(); b != nil {
+		reading = append(reading, ledger.Range{From: b.At, To: b.To})
+	}
 	t.book.Unload(reading...)
 	// Behind what is forgotten a replay, or a read of what never was, remembers
 	// what it publishes until its cursor is past that too.
@@ -94,17 +104,26 @@ func (t *tenure) tidy(ctx context.Context) {
 	t.resolutions = slices.DeleteFunc(t.resolutions, func(name string) bool { return slices.Contains(names, name) })
 }
 
-// edges are where what was covered ends and something was skipped behind it, as
-// far back as a quarter of an hour that is read as a whole. A read of what was
-// skipped begins there, and needs to know what was published.
+// edges are where what was covered begins, or ends with something that was
+// skipped behind it, as far as a quarter of an hour that is read as a whole. A
+// read of what lies beside it needs to know what was published there.
 func edges(c *ledger.Checkpoint) []ledger.Range {
-	var ends []ledger.Range
+	var all []ledger.Range
 	for _, r := range c.Covered {
+		if !startLost(c, r.From) {
+			all = append(all, ledger.Range{From: r.From.Add(-time.Second), To: connectors.CeilQuarter(r.From)})
+		}
 		if r.To.Before(c.Live.At) {
-			ends = append(ends, ledger.Range{From: r.To.Add(-events.Quarter), To: r.To})
+			all = append(all, ledger.Range{From: r.To.Add(-events.Quarter), To: r.To})
 		}
 	}
-	return ends
+	return all
+}
+
+// startLost says whether the ids are gone of what was published where a covered
+// range begins.
+func startLost(c *ledger.Checkpoint, start time.Time) bool {
+	return slices.ContainsFunc(c.StartsLost, start.Equal)
 }
 
 // expired returns the resolutions whose dead letters are gone: these were
@@ -123,12 +142,16 @@ func (t *tenure) expired(now time.Time) []string {
 const maxAhead = 365 * 24 * time.Hour
 
 func progressOf(c *ledger.Checkpoint) connectors.Progress {
-	return connectors.Progress{
+	p := connectors.Progress{
 		Since: c.Since,
 		Live:  positionOf(c.Live),
 		Sweep: connectors.SweepPosition{Due: c.Sweep.Due, Until: c.Sweep.Until, Position: positionOf(c.Sweep.Lane)},
 		Cells: c.Cells,
 	}
+	if b := c.Backfilling(); b != nil {
+		p.Backfill = &connectors.BackfillPosition{Number: b.Number, From: b.From, To: b.To, Parts: b.Parts, Position: positionOf(b.Lane)}
+	}
+	return p
 }
 
 func positionOf(l ledger.Lane) connectors.Position {

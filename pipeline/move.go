@@ -3,7 +3,6 @@ package pipeline
 import (
 	"context"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/millrace-io/millrace/connectors"
@@ -80,10 +79,7 @@ func PlanMove(c *ledger.Checkpoint, m Move, now time.Time) (*Plan, error) {
 		return nil, refuse("a replay is under way from %s to %s: wait until the cursor is past it, or begin another one with --replay", text(r.From), text(r.To))
 	}
 	// A quarter of an hour may be read as a whole.
-	lost := slices.DeleteFunc(lostIn(c, ledger.Range{From: to.Truncate(events.Quarter), To: cursor}), func(r ledger.Range) bool {
-		// What ends where something was skipped is remembered.
-		return !r.To.After(to) && slices.ContainsFunc(edges(c), func(edge ledger.Range) bool { return edge.To.Equal(r.To) })
-	})
+	lost := lostIn(c, ledger.Range{From: to.Truncate(events.Quarter), To: cursor})
 	if len(lost) > 0 {
 		possible := lost[len(lost)-1].To.Add(events.Quarter - 1).Truncate(events.Quarter)
 		return nil, refuse("what was published before %s is not remembered any more (dedup_horizon), so reading again from %s would repeat it unseen: move to %s or later, or publish all that is read again once more, marked, with --replay",
@@ -93,14 +89,44 @@ func PlanMove(c *ledger.Checkpoint, m Move, now time.Time) (*Plan, error) {
 }
 
 // lostIn returns the parts of a range that were read, and whose ids may be gone.
+// Those at the edges of what was covered are kept.
 func lostIn(c *ledger.Checkpoint, r ledger.Range) []ledger.Range {
 	if c.Forgotten.IsZero() {
 		return nil
 	}
+	tie := r.To
 	if end := c.Forgotten.Add(slack); end.Before(r.To) {
 		r.To = end
 	}
-	return c.CoveredIn(r)
+	lost := c.CoveredIn(r)
+	for _, kept := range edges(c) {
+		lost = without(lost, kept)
+	}
+	// What is read up to a beginning reads the beginning's tie.
+	for _, start := range c.StartsLost {
+		if !start.Before(tie) && start.Before(tie.Add(slack)) {
+			lost = append(lost, ledger.Range{From: start, To: start.Add(time.Second)})
+		}
+	}
+	return lost
+}
+
+// without returns what is left of ranges when one is taken out of all.
+func without(ranges []ledger.Range, out ledger.Range) []ledger.Range {
+	var left []ledger.Range
+	for _, r := range ranges {
+		if !r.Overlaps(out) {
+			left = append(left, r)
+			continue
+		}
+		if r.From.Before(out.From) {
+			left = append(left, ledger.Range{From: r.From, To: out.From})
+		}
+		if out.To.Before(r.To) {
+			left = append(left, ledger.Range{From: out.To, To: r.To})
+		}
+	}
+	return left
 }
 
 func text(t time.Time) string { return t.UTC().Format(time.RFC3339) }
@@ -121,17 +147,13 @@ func (t *tenure) move(ctx context.Context, m Move) (*Plan, error) {
 		_, err := PlanMove(nil, m, t.opts.Now())
 		return nil, err
 	}
-	next := t.next(t.uncounted, t.ahead)
+	next := t.next(t.uncounted, t.filled, t.ahead)
 	plan, err := PlanMove(next, m, t.opts.Now())
 	if err != nil {
 		return nil, err
 	}
 	plan.apply(next)
-	checkpoint, err := next.Encode()
-	if err != nil {
-		return nil, err
-	}
-	if err := t.write(ctx, next, func(ctx context.Context) error { return t.held.Advance(ctx, next.Commit, checkpoint) }); err != nil {
+	if err := t.store(ctx, next); err != nil {
 		return nil, fmt.Errorf("moving the cursor of %s: %w", t.stream.Key, err)
 	}
 	t.ahead = progressOf(next)
@@ -168,6 +190,9 @@ func (p *Plan) apply(c *ledger.Checkpoint) {
 
 // replaying returns the replay that a batch is part of; nil for none.
 func (t *tenure) replaying(batch *connectors.Batch) *ledger.Replay {
+	if batch.Lane == connectors.Backfill {
+		return backfillReplay(t.checkpoint.Backfilling())
+	}
 	r := t.checkpoint.Replay
 	if r == nil || !(ledger.Range{From: r.From, To: r.To}).Overlaps(ledger.Range(batch.Window)) {
 		return nil

@@ -34,6 +34,11 @@ type Status struct {
 	Events     float64            // committed a second, over about a minute
 	Rate       float64            // requests a second that its budget allows; 0: no limit
 	Paused     time.Duration      // how long the API has asked us to wait
+	// Backfill is what is known of the one that is carried out, beside what the
+	// checkpoint holds. Filled is how many records it reads a second, Passed how
+	// many seconds of its range it is through with in one, over about a minute.
+	Backfill       connectors.BackfillProgress
+	Filled, Passed float64
 }
 
 // Status returns how the stream stands.
@@ -44,6 +49,10 @@ func (i *Ingest) Status() Status {
 	s.Rate, s.Paused = i.stream.Budget()
 	now := time.Now()
 	s.Requests, s.Events = i.requests.rate(now), i.events.rate(now)
+	s.Filled, s.Passed = i.filled.rate(now), i.passed.rate(now)
+	if i.subscriber != nil {
+		s.Backfill = i.subscriber.Backfill()
+	}
 	if i.subscriber != nil && i.state == StateReading {
 		if h := i.subscriber.Health(); h.State != connectors.StateOK {
 			s.State, s.Cause = h.State, h.Cause

@@ -34,6 +34,7 @@ type tenure struct {
 	ahead      connectors.Progress
 	uncounted  ledger.Counts // seen since the last commit
 	swept      bool          // the batch at work ends a sweep: it makes the next one due
+	filled     ledger.Counts // of it, by the backfill
 	lastCommit time.Time
 	tidied     time.Time
 	encoder    encoder
@@ -50,6 +51,8 @@ func (t *tenure) open(ctx context.Context) error {
 	if err := t.read(ctx); err != nil {
 		return err
 	}
+	t.addParts()
+	t.warnSince()
 	return t.advance(ctx)
 }
 
@@ -129,11 +132,14 @@ func (t *tenure) finishing(ctx context.Context) (context.Context, func()) {
 // (invariants 2 and 5). A batch that the broker does not take at once is
 // committed in parts; only the last moves the checkpoint.
 func (t *tenure) ingest(ctx context.Context, batch *connectors.Batch) error {
+	if batch.Jump {
+		return t.jump(ctx, batch)
+	}
 	reach := t.reach(batch)
 	if err := t.load(ctx, reach...); err != nil {
 		return err
 	}
-	t.uncounted.Requests += int64(batch.Requests)
+	t.count(batch, ledger.Counts{Requests: int64(batch.Requests)}, &t.uncounted, &t.filled)
 	t.measure(int64(batch.Requests), 0)
 	rest, limits := batch.Records, t.opts.Broker.Limits()
 	size := limits.Messages - 2 // the ledger entry and the checkpoint
@@ -180,25 +186,21 @@ func (t *tenure) ingest(ctx context.Context, batch *connectors.Batch) error {
 // commit writes what is new with the state that goes with it. Without anything
 // new the state may wait a while.
 func (t *tenure) commit(ctx context.Context, batch *connectors.Batch, draft *ledger.Draft, messages []topics.Message, counts ledger.Counts, progress connectors.Progress) error {
-	seen := t.uncounted
-	seen.Add(counts)
+	seen, filled := t.uncounted, t.filled
+	t.count(batch, counts, &seen, &filled)
 	t.swept = !progress.Sweep.Due.Equal(t.ahead.Sweep.Due)
 	entry := draft.Entry()
 	if draft.Empty() {
-		t.uncounted, t.ahead = seen, progress
+		t.uncounted, t.filled, t.ahead = seen, filled, progress
 		replay := t.checkpoint.Replay
 		over := replay != nil && !progress.Live.At.Before(replay.To)
 		told := t.checkpoint.Finding.Records == 0 || !t.swept
-		wait := emptyAdvance
-		if batch.Key != "" {
-			wait = walkAdvance
-		}
-		if !over && told && t.opts.Now().Sub(t.lastCommit) < wait {
+		if !over && told && t.opts.Now().Sub(t.lastCommit) < t.mayWait(batch, progress) {
 			return nil
 		}
 		return t.advance(ctx)
 	}
-	next := t.next(seen, progress)
+	next := t.next(seen, filled, progress)
 	entry.Window = hull(t.reach(batch))
 	entry.Commit, entry.Lane, entry.Counts = next.Commits, string(batch.Lane), counts
 	stored, err := entry.Encode()
@@ -222,7 +224,12 @@ func (t *tenure) commit(ctx context.Context, batch *connectors.Batch, draft *led
 
 // advance writes the checkpoint alone.
 func (t *tenure) advance(ctx context.Context) error {
-	next := t.next(t.uncounted, t.ahead)
+	next := t.next(t.uncounted, t.filled, t.ahead)
+	return t.store(ctx, next)
+}
+
+// store writes a checkpoint alone.
+func (t *tenure) store(ctx context.Context, next *ledger.Checkpoint) error {
 	checkpoint, err := next.Encode()
 	if err != nil {
 		return err
@@ -244,7 +251,8 @@ func (t *tenure) write(ctx context.Context, next *ledger.Checkpoint, write func(
 			}
 			over := t.checkpoint.Replay != nil && next.Replay == nil
 			t.warnLate(next)
-			t.checkpoint, t.lastCommit, t.uncounted = next, t.opts.Now(), ledger.Counts{}
+			t.endBackfill(next)
+			t.checkpoint, t.lastCommit, t.uncounted, t.filled = next, t.opts.Now(), ledger.Counts{}, ledger.Counts{}
 			t.committed(next)
 			if over {
 				t.log.Info("the replay is over", "cursor", next.Live.At)
@@ -268,7 +276,7 @@ func (t *tenure) write(ctx context.Context, next *ledger.Checkpoint, write func(
 }
 
 // next is the checkpoint that follows the committed one.
-func (t *tenure) next(seen ledger.Counts, progress connectors.Progress) *ledger.Checkpoint {
+func (t *tenure) next(seen, filled ledger.Counts, progress connectors.Progress) *ledger.Checkpoint {
 	c := *t.checkpoint
 	c.Owner = t.opts.Owner
 	c.Commits++
@@ -285,6 +293,7 @@ func (t *tenure) next(seen ledger.Counts, progress connectors.Progress) *ledger.
 		c.Late, c.Finding = c.Finding, ledger.Late{}
 	}
 	setProgress(&c, progress)
+	t.setBackfill(&c, filled, progress.Backfill)
 	if c.Replay != nil && !c.Live.At.Before(c.Replay.To) {
 		c.Replay = nil
 		c.Sweep, c.Finding = ledger.Sweep{Due: c.Sweep.Due}, ledger.Late{} // one that is under way may be behind what is remembered
@@ -362,6 +371,11 @@ func (t *tenure) flush() error {
 }
 
 func samePlace(a, b connectors.Progress) bool {
+	for _, p := range []*connectors.Progress{&a, &b} {
+		if p.Backfill.Over() { // one that has ended is none
+			p.Backfill = nil
+		}
+	}
 	x, _ := json.Marshal(a)
 	y, _ := json.Marshal(b)
 	return string(x) == string(y)

@@ -71,7 +71,7 @@ func run(ctx context.Context, args []string, out, notes io.Writer) int {
 	root.CompletionOptions.DisableDefaultCmd = true
 	root.PersistentFlags().BoolVarP(&p.verbose, "verbose", "v", false, "log more")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &app.UsageError{Err: err} })
-	root.AddCommand(p.demo(), p.run(), p.check(), p.tail(), p.status(), p.cursor(), p.deadLetters(), p.completion(), p.topics(), p.simulate(), p.version())
+	root.AddCommand(p.demo(), p.run(), p.check(), p.tail(), p.status(), p.cursor(), p.backfill(), p.deadLetters(), p.completion(), p.topics(), p.simulate(), p.version())
 	err := root.ExecuteContext(ctx)
 	if err == nil || errors.Is(err, syscall.EPIPE) {
 		return app.ExitDone

@@ -1,0 +1,294 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/millrace-io/millrace/app"
+	"github.com/millrace-io/millrace/events"
+	"github.com/millrace-io/millrace/ledger"
+	"github.com/millrace-io/millrace/simulator"
+)
+
+// backfills lists those of a connector or a stream.
+func backfills(t *testing.T, path, name string) []app.ListedBackfill {
+	t.Helper()
+	var all []app.ListedBackfill
+	if err := json.Unmarshal([]byte(must(t, "backfill", "list", name, "-o", "json", "-c", path)), &all); err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+// one is the only backfill of a stream.
+func one(t *testing.T, path, name string) app.ListedBackfill {
+	t.Helper()
+	all := backfills(t, path, name)
+	if len(all) != 1 {
+		t.Fatalf("%s has %d backfills: %+v", name, len(all), all)
+	}
+	return all[0]
+}
+
+// awaitBackfills waits until all of some connectors have ended.
+func awaitBackfills(t *testing.T, path string, c *child, names ...string) (last time.Time) {
+	t.Helper()
+	await(t, c, func() bool {
+		for _, name := range names {
+			for _, b := range backfills(t, path, name) {
+				if b.State != app.BackfillDone {
+					return false
+				}
+				if b.Done.After(last) {
+					last = b.Done
+				}
+			}
+		}
+		return true
+	})
+	return last
+}
+
+// paced is a service that reads the present every few seconds, at a rate that
+// lets a backfill take a while.
+const paced = `rate: 8/s
+poll: 4s
+settle: 0s
+overlap: 10s
+sweep: {every: 20s, back: 1h}
+`
+
+// A backfill of 30 days that is killed five times, with records coming in, ends
+// with each record once. Live reads do not fall behind meanwhile, and the rate
+// limit is kept (invariants 1, 2, 5 and 8).
+func TestBackfillKilledFiveTimes(t *testing.T) {
+	const days = 30
+	// The limit is a little above the rate: on a busy machine requests do not
+	// arrive as evenly as they are sent.
+	w := startBoth(t, simulator.Options{Seed: 50, Backlog: 15_000, Span: days * 24 * time.Hour, Rate: 5, Limit: 10, Identical: 0.05, Timestamped: true})
+	from := w.since.Add(-time.Hour)
+	w.since = time.Now().Add(-time.Hour)
+	dir, listen := filepath.Join(t.TempDir(), "data"), freePort(t)
+	path := w.configure(t, settings{broker: fmt.Sprintf("dir: %q, listen: %q", dir, listen), extra: paced})
+	c := startChild(t, "run", "-c", path)
+	await(t, c, func() bool { return strings.Contains(c.notes.String(), "running") })
+	begin := func(name string) {
+		await(t, c, func() bool { return !standing(t, path, name+"/"+firstStream[name]).Cursor.IsZero() })
+		must(t, "backfill", name, "--from", from.UTC().Format(time.RFC3339), "--detach", "-c", path)
+	}
+	begin("support")
+	begin("demo")
+	for n := range 5 {
+		await(t, c, func() bool { return one(t, path, "support/messages").Percent > float64(15*n) })
+		c.kill()
+		if one(t, path, "support/messages").State == app.BackfillDone {
+			t.Fatalf("it was over before kill %d: the test shows nothing", n)
+		}
+		c = startChild(t, "run", "-c", path)
+		await(t, c, func() bool { return strings.Contains(c.notes.String(), "running") })
+	}
+	up := time.Now().Add(3 * time.Second)
+	over := awaitBackfills(t, path, c, "support", "demo")
+	w.Pause()
+	account := w.Account()
+	awaitAll(t, "nats://"+listen, account, c)
+	if code := c.stop(); code != 0 {
+		t.Errorf("exit code %d:\n%s", code, c.notes)
+	}
+	all := readTopics(t, dir)
+	compareAll(t, all, account)
+	for name, e := range account.Endpoints {
+		if e.Refused > 0 {
+			t.Errorf("%s refused %d requests beyond its limit", name, e.Refused)
+		}
+	}
+	wantNoLag(t, all, up, over, 2*4*time.Second)
+	if b := one(t, path, "support/messages"); b.Percent != 100 || b.Counts.Events == 0 || b.Counts.Lateness != (ledger.Histogram{}) {
+		t.Errorf("in the end it is %+v", b)
+	}
+}
+
+// firstStream is the one of each connector whose cursor tells that it was read.
+var firstStream = map[string]string{"support": "messages", "demo": "integrationLog"}
+
+// wantNoLag wants what occurred in a time to have been published soon after.
+func wantNoLag(t *testing.T, all []event, from, to time.Time, most time.Duration) {
+	t.Helper()
+	n, worst := 0, time.Duration(0)
+	for _, e := range all {
+		if e.Type == events.TypeMessage && e.Time.After(from) && e.Time.Before(to) {
+			n++
+			worst = max(worst, e.Recorded.Sub(e.Time))
+		}
+	}
+	if n == 0 {
+		t.Errorf("no message occurred from %s to %s: the test shows nothing of lag", from, to)
+	}
+	if worst >= most {
+		t.Errorf("a message was published %s after it occurred, want less than %s", worst, most)
+	}
+	t.Logf("%d live messages during the backfill, the latest after %s", n, worst)
+}
+
+// Records that turned up later than every overlap come through a backfill, and
+// nothing that is published comes again; without a service the command reads.
+func TestBackfillFindsWhatWasLate(t *testing.T) {
+	w := startBoth(t, simulator.Options{Seed: 51, Backlog: 400, Span: 6 * time.Hour, Identical: 0.2})
+	dir := filepath.Join(t.TempDir(), "data")
+	path := w.configure(t, settings{broker: embeddedIn(dir), extra: fast})
+	fails(t, 2, []string{"has not been read yet"}, "backfill", "demo", "--from", "5h", "-c", path)
+	must(t, "run", "--once", "-c", path)
+	published := len(readTopics(t, dir))
+	at := time.Now().Add(-3 * time.Hour).UTC().Truncate(15 * time.Minute)
+	for _, off := range []time.Duration{-time.Second, 0, time.Minute} {
+		w.put(t, at.Add(off), false, 2)
+	}
+	out, notes := mustSay(t, "backfill", "demo", "--from", "5h", "-c", path)
+	if !strings.Contains(notes, "no service runs") || !strings.Contains(out, "demo/urlTracker: backfill") || strings.Contains(notes+out, "\r") {
+		t.Errorf("it says:\n%s%s", notes, out)
+	}
+	all := readTopics(t, dir)
+	if n := len(all) - published; n != 3*3*2 {
+		t.Errorf("%d events are new, want %d", n, 3*3*2)
+	}
+	compareLate(t, all, w.Account())
+	for _, e := range all {
+		if e.Replay {
+			t.Errorf("%s is marked replay", e.ID)
+		}
+	}
+	must(t, "backfill", "demo", "--from", "5h", "-c", path)
+	must(t, "run", "--once", "-c", path)
+	if n := len(readTopics(t, dir)); n != len(all) {
+		t.Errorf("another backfill published %d events more", n-len(all))
+	}
+}
+
+// forgetful is a configuration whose ids are soon forgotten.
+const forgetful = fast + "overlap: 1m\nquiet: 1m\nsweep: {back: 1m}\n"
+
+// Invariant 12: what is not remembered is refused, with what is possible; with
+// --replay it is published once more, each record once and marked, also over a
+// kill; and the same command goes on.
+func TestBackfillReplays(t *testing.T) {
+	w := startWorld(t, simulator.Options{Seed: 52, Backlog: 6_000, Span: 8 * time.Hour})
+	dir := filepath.Join(t.TempDir(), "data")
+	path := w.configure(t, settings{broker: embeddedIn(dir), extra: forgetful})
+	rewrite(t, path, "\nconnectors:", "\ndedup_horizon: 1h\nconnectors:")
+	must(t, "run", "--once", "-c", path)
+	first := ids(readTopics(t, dir))
+	from := time.Now().Add(-6 * time.Hour).UTC().Truncate(15 * time.Minute).Format(time.RFC3339)
+	to := time.Now().UTC().Truncate(15 * time.Minute).Format(time.RFC3339)
+	fails(t, 2, []string{"not remembered", "--replay", "possible without is --from", "--to " + to}, "backfill", "support/messages", "--from", from, "--to", to, "-c", path)
+	must(t, "backfill", "support/messages", "--from", "30m", "-c", path)
+	rewrite(t, path, "rate: 5000/s", "rate: 5/s")
+	before := w.since.Add(-6 * time.Hour).Format(time.RFC3339)
+	since := w.since.Truncate(15 * time.Minute).Format(time.RFC3339)
+	must(t, "backfill", "support", "--from", before, "--to", since, "-c", path)
+	if again := ids(readTopics(t, dir)); !slices.Equal(again, first) {
+		t.Fatalf("backfills without --replay published %d events more", len(again)-len(first))
+	}
+
+	begin := []string{"backfill", "support/messages", "--from", from, "--to", to, "--replay", "-c", path}
+	c := startChild(t, begin...)
+	await(t, c, func() bool { return strings.Contains(c.notes.String(), "begins") })
+	<-time.After(1200 * time.Millisecond) // some requests' time: it may be anywhere
+	c.kill()
+	rewrite(t, path, "rate: 5/s", "rate: 5000/s")
+	_, notes := mustSay(t, begin...)
+	if !strings.Contains(notes, "goes on") {
+		t.Errorf("the same command again says:\n%s", notes)
+	}
+	times, marked := map[events.ID]int{}, 0
+	for _, e := range readTopics(t, dir) {
+		times[e.ID]++
+		if e.Replay {
+			marked++
+		}
+		if (times[e.ID] > 1) != e.Replay || times[e.ID] > 2 {
+			t.Errorf("%s is there for the time %d, marked: %v", e.RecordID, times[e.ID], e.Replay)
+		}
+	}
+	if marked == 0 || len(times) != len(first) {
+		t.Errorf("%d events were published again, of %d", marked, len(times))
+	}
+}
+
+// A backfill is paused, gone on with and cancelled beside a service, and one that
+// was stopped in its own process is gone on with by the service.
+func TestBackfillPauseAndCancel(t *testing.T) {
+	w := startWorld(t, simulator.Options{Seed: 53, Backlog: 20_000, Span: 10 * 24 * time.Hour})
+	from := w.since.UTC().Format(time.RFC3339)
+	w.since = time.Now().Add(-time.Hour)
+	dir, listen := filepath.Join(t.TempDir(), "data"), freePort(t)
+	path := w.configure(t, settings{broker: fmt.Sprintf("dir: %q, listen: %q", dir, listen), extra: paced})
+	rewrite(t, path, "\nconnectors:", "\ndedup_horizon: 720h\nconnectors:") // so that what was cancelled can be read again
+	must(t, "run", "--once", "-c", path)
+	begin := []string{"backfill", "support/messages", "--from", from, "-c", path}
+
+	own := startChild(t, begin...)
+	await(t, own, func() bool { return strings.Contains(own.notes.String(), "read here, in this process") })
+	if code := own.stop(); code != 1 || !strings.Contains(own.notes.String(), "goes on with it when it runs, or millrace backfill support/messages --from") {
+		t.Errorf("stopped, it ends with %d and says:\n%s", code, own.notes)
+	}
+
+	c := startChild(t, "run", "-c", path)
+	await(t, c, func() bool { return strings.Contains(c.notes.String(), "running") })
+	await(t, c, func() bool { return one(t, path, "support/messages").State == app.BackfillReading })
+	follower := startChild(t, begin...)
+	await(t, follower, func() bool { return strings.Contains(follower.notes.String(), "goes on") })
+	said := must(t, "backfill", "pause", "support/messages", "-c", path)
+	if !strings.Contains(said, "is paused") {
+		t.Errorf("pause says %q", said)
+	}
+	if code := follower.wait(10 * time.Second); code != 0 || !strings.Contains(follower.notes.String(), "is paused") {
+		t.Errorf("who followed it ends with %d and says:\n%s", code, follower.notes)
+	}
+	paused := one(t, path, "support/messages")
+	if paused.State != app.BackfillPaused || !strings.Contains(must(t, "status", "-c", path), "is paused at") {
+		t.Errorf("it is %+v", paused)
+	}
+	must(t, append(begin, "--detach")...)
+	await(t, c, func() bool { return one(t, path, "support/messages").At.After(paused.At) })
+	must(t, "backfill", "cancel", "support/messages", fmt.Sprint(paused.Number), "-c", path)
+	if b := one(t, path, "support/messages"); b.State != app.BackfillCancelled {
+		t.Errorf("it is %+v", b)
+	}
+	fails(t, 2, []string{"no backfill that has not ended"}, "backfill", "cancel", "support/messages", "-c", path)
+	fails(t, 2, []string{"no backfill 99"}, "backfill", "pause", "support/messages", "99", "-c", path)
+	fails(t, 2, []string{"name one"}, "backfill", "pause", "support", "-c", path)
+	if code := c.stop(); code != 0 {
+		t.Errorf("exit code %d:\n%s", code, c.notes)
+	}
+	rewrite(t, path, "rate: 8/s", "rate: 5000/s")
+	must(t, "backfill", "support", "--from", from, "-c", path)
+	compareAll(t, readTopics(t, dir), w.Account())
+}
+
+func TestBackfillUsage(t *testing.T) {
+	w := startWorld(t, simulator.Options{Seed: 54, Backlog: 20, Span: time.Hour})
+	path := w.configure(t, settings{broker: embeddedIn(filepath.Join(t.TempDir(), "data")), extra: fast})
+	must(t, "run", "--once", "-c", path)
+	for says, args := range map[string][]string{
+		"say with --from":   {"support"},
+		"--from wants":      {"support", "--from", "yesterday"},
+		"not behind":        {"support", "--from", "1h", "--to", "2h"},
+		"lies in the":       {"support", "--from", "2999-01-01"},
+		"has no connector":  {"nobody", "--from", "1h"},
+		"reads no stream":   {"support/nothing", "--from", "1h"},
+		"no number":         {"pause", "support/messages", "first"},
+		"accepts 1 arg(s),": {"--from", "1h"},
+	} {
+		fails(t, 2, []string{says}, append([]string{"backfill", "-c", path}, args...)...)
+	}
+	if said := must(t, "backfill", "list", "-c", path); said != "There are no backfills.\n" {
+		t.Errorf("the list says %q", said)
+	}
+	rewrite(t, path, simulator.DefaultAPIKey, "${NOT_SET_ANYWHERE}")
+	fails(t, 2, []string{"no service runs", "api_key", "not set here"}, "backfill", "support", "--from", "1h", "-c", path)
+}

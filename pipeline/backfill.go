@@ -1,0 +1,253 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/millrace-io/millrace/connectors"
+	"github.com/millrace-io/millrace/ledger"
+)
+
+// count adds what was seen of a batch to what all lanes have seen, and to what
+// the backfill has.
+func (t *tenure) count(batch *connectors.Batch, counts ledger.Counts, seen, filled *ledger.Counts) {
+	seen.Add(counts)
+	if batch.Lane == connectors.Backfill {
+		filled.Add(counts)
+	}
+}
+
+// backfillAdvance is how long an advance of a backfill without events stays in
+// memory: somebody may be watching it.
+const backfillAdvance = 2 * time.Second
+
+// mayWait is how long an advance without events may stay in memory. That a
+// backfill is over is committed at once.
+func (t *tenure) mayWait(batch *connectors.Batch, progress connectors.Progress) time.Duration {
+	b := t.checkpoint.Backfilling()
+	filling := b != nil && batch.Lane == connectors.Backfill
+	switch {
+	case filling && progress.Backfill.Over():
+		return 0
+	case batch.Key != "":
+		return walkAdvance
+	case filling:
+		return backfillAdvance
+	}
+	return emptyAdvance
+}
+
+// setBackfill puts the backfill that is carried out to where it stands. Seen is
+// what it has seen since the last commit.
+func (t *tenure) setBackfill(c *ledger.Checkpoint, seen ledger.Counts, p *connectors.BackfillPosition) {
+	b := c.Backfilling()
+	if b == nil || p == nil || p.Number != b.Number {
+		return
+	}
+	if b.Parts == nil {
+		c.Cover(ledger.Range{From: b.At, To: p.At})
+	}
+	t.putBackfill(c, *b, seen, p)
+}
+
+// putBackfill is setBackfill without a word on what was read.
+func (t *tenure) putBackfill(c *ledger.Checkpoint, b ledger.Backfill, seen ledger.Counts, p *connectors.BackfillPosition) {
+	b.Lane = laneOf(p.Position)
+	b.Counts.Add(seen)
+	if p.Over() {
+		b.Done = t.opts.Now().UTC()
+	}
+	c.SetBackfill(b)
+}
+
+// endBackfill is called when a checkpoint was committed: it tells of a backfill
+// that has ended with it, and has the next one begin.
+func (t *tenure) endBackfill(next *ledger.Checkpoint) {
+	old := t.checkpoint.Backfilling()
+	if old == nil {
+		return
+	}
+	b := next.BackfillOf(old.Number)
+	if b == nil {
+		return
+	}
+	t.measureBackfill(b.Counts.Records-old.Counts.Records, b.At.Sub(old.At))
+	if b.Done.IsZero() || b.Cancelled {
+		return
+	}
+	t.log.Info("the backfill is over", "number", b.Number, "from", b.From, "to", b.To, "records", b.Counts.Records, "events", b.Counts.Events, "duplicates", b.Counts.Duplicates)
+	if next.Backfilling() != nil {
+		t.fail(errMoved)
+	}
+}
+
+func (i *Ingest) measureBackfill(records int64, passed time.Duration) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	now := time.Now()
+	i.filled.add(records, now)
+	i.passed.add(int64(passed/time.Second), now)
+}
+
+// backfillReplay is the replay that a backfill is; nil where it is none.
+func backfillReplay(b *ledger.Backfill) *ledger.Replay {
+	if b == nil || !b.Replay {
+		return nil
+	}
+	return &ledger.Replay{From: b.From, To: b.To, Number: b.Number, Unknown: b.Unknown}
+}
+
+// jump commits that a lane goes on further on, because the API cannot be asked
+// for what lies before any more: that was not read.
+func (t *tenure) jump(ctx context.Context, batch *connectors.Batch) error {
+	next := t.next(t.uncounted, t.filled, t.ahead)
+	setProgress(next, batch.Progress)
+	if b := next.Backfilling(); b != nil && batch.Lane == connectors.Backfill {
+		t.putBackfill(next, *b, ledger.Counts{}, batch.Progress.Backfill)
+	}
+	if err := t.store(ctx, next); err != nil {
+		return err
+	}
+	t.ahead = batch.Progress
+	t.log.Warn("the API cannot be asked so far back: this range was not read", "lane", batch.Lane, "from", batch.Window.From, "to", batch.Window.To)
+	return nil
+}
+
+// addParts has a part of the stream that was not there before read from since on.
+// What it is made of is committed with what follows.
+func (t *tenure) addParts() {
+	c := *t.checkpoint
+	var added []string
+	for _, part := range t.stream.Parts {
+		if !slices.Contains(c.Parts, part) {
+			added = append(added, part)
+		}
+	}
+	if added == nil {
+		return
+	}
+	known := c.Parts != nil
+	c.Parts = append(slices.Clone(c.Parts), added...)
+	if known && c.Since.Before(c.Live.At) {
+		b := ledger.Backfill{
+			Number: c.Commits + 1, From: c.Since, To: c.Live.At, Lane: ledger.Lane{At: c.Since},
+			Begun: t.opts.Now().UTC(), Parts: added,
+		}
+		c.SetBackfill(b)
+		t.log.Info("the stream has new parts; they are read from since on", "parts", added, "from", b.From, "to", b.To, "backfill", b.Number)
+	}
+	ahead := t.ahead
+	t.checkpoint, t.ahead = &c, ahead
+	t.ahead.Backfill = progressOf(&c).Backfill
+}
+
+// warnSince tells once who has moved since back that this changes nothing.
+func (t *tenure) warnSince() {
+	c, since := t.checkpoint, t.stream.Options.Since
+	if t.tenures > 1 || c.Commits == 0 || since.IsZero() {
+		return
+	}
+	if t.stream.Oldest != nil {
+		if oldest := connectors.CeilQuarter(t.stream.Oldest(t.opts.Now())); since.Before(oldest) {
+			since = oldest
+		}
+	}
+	missing := ledger.Range{From: since.UTC().Truncate(time.Second), To: c.Since}
+	if !missing.From.Before(missing.To) || c.Covers(missing) {
+		return
+	}
+	for _, b := range c.OpenBackfills() {
+		if b.Parts == nil && !b.From.After(missing.From) && !b.To.Before(missing.To) {
+			return
+		}
+	}
+	command := fmt.Sprintf("millrace backfill %s/%s --from %s --to %s", t.stream.Connector, t.stream.Key.Stream, text(missing.From), text(missing.To))
+	t.log.Warn("since was moved back, which changes nothing for a stream that has begun; a backfill reads what lies before", "begins", c.Since, "since", since, "command", command)
+}
+
+// What can be done with backfills.
+const (
+	BackfillBegin  = "begin" // or go on with a paused one
+	BackfillPause  = "pause"
+	BackfillCancel = "cancel"
+)
+
+// BackfillRequest asks for something to be done with a stream's backfills.
+type BackfillRequest struct {
+	Do string `json:"do"` // one of the words above
+	// From and To are the range of one that is to begin; a zero To is as far as
+	// live reads have come.
+	From   time.Time `json:"from,omitzero"`
+	To     time.Time `json:"to,omitzero"`
+	Replay bool      `json:"replay,omitempty"` // publish again what is published, marked
+	// Number is the one to pause or cancel; 0: all that have not ended.
+	Number uint64 `json:"number,omitempty"`
+}
+
+// BackfillPlan is what came of it.
+type BackfillPlan struct {
+	Stream  string   `json:"stream"`
+	Numbers []uint64 `json:"numbers"` // of the backfills that it is about
+	// From and To are the range of the one that begins, or goes on (Resumed).
+	From    time.Time `json:"from,omitzero"`
+	To      time.Time `json:"to,omitzero"`
+	Replay  bool      `json:"replay,omitempty"`
+	Resumed bool      `json:"resumed,omitempty"`
+	// Oldest is how far back the API can be asked, where more was wanted.
+	Oldest time.Time `json:"oldest,omitzero"`
+	Before int       `json:"before,omitempty"` // others that are carried out first
+}
+
+// Backfill begins, pauses or cancels backfills. What is read changes at once.
+func (i *Ingest) Backfill(ctx context.Context, r BackfillRequest) (p *BackfillPlan, err error) {
+	err = i.operate(ctx, func(ctx context.Context, t *tenure) error {
+		p, err = t.backfill(ctx, r)
+		return err
+	})
+	return p, err
+}
+
+func (t *tenure) backfill(ctx context.Context, r BackfillRequest) (p *BackfillPlan, err error) {
+	if t.checkpoint.Commits == 0 {
+		return nil, errNotRead()
+	}
+	next := t.next(t.uncounted, t.filled, t.ahead)
+	var oldest time.Time
+	if t.stream.Oldest != nil {
+		oldest = connectors.CeilQuarter(t.stream.Oldest(t.opts.Now()))
+	}
+	switch r.Do {
+	case BackfillBegin:
+		p, err = beginBackfill(next, r, t.opts.Now(), oldest)
+	case BackfillPause, BackfillCancel:
+		p, err = stopBackfills(next, r, t.opts.Now())
+	default:
+		err = refuse("this millrace does not know how to %s a backfill", r.Do)
+	}
+	if err != nil {
+		return nil, err
+	}
+	before := t.checkpoint.Backfilling()
+	if err := t.store(ctx, next); err != nil {
+		return nil, fmt.Errorf("changing the backfills of %s: %w", t.stream.Key, err)
+	}
+	t.log.Info("backfill: "+r.Do, "numbers", p.Numbers, "from", p.From, "to", p.To, "replay", p.Replay)
+	if now := next.Backfilling(); (now == nil) != (before == nil) || now != nil && now.Number != before.Number {
+		t.ahead = progressOf(next)
+		t.fail(errMoved)
+	}
+	return p, nil
+}
+
+func errNotRead() error {
+	return refuse("the stream has not been read yet: millrace run reads it, from since on; a backfill reads what lies before, or again")
+}
+
+// IsRefused says whether a command was refused, and nothing was changed.
+func IsRefused(err error) bool {
+	var refused *RefusedError
+	return errors.As(err, &refused)
+}
