@@ -18,7 +18,7 @@ type Settings struct {
 // StreamOptions are the keys that a connector and each of its streams have.
 type StreamOptions struct {
 	BaseURL   *string        `mapstructure:"base_url" doc:"Scheme, host and path prefix of the API; the vendor's paths are appended." default:"(the vendor's)"`
-	Since     *time.Time     `mapstructure:"since" doc:"Where a stream begins, e.g. 2026-01-01T00:00:00Z. Moving it after the first start changes nothing." default:"(the moment of the first start)"`
+	Since     *time.Time     `mapstructure:"since" doc:"Where a stream begins, e.g. 2026-01-01T00:00:00Z. Moving it after the first start changes nothing; millrace backfill reads what lies before." default:"(the moment of the first start)"`
 	Poll      *time.Duration `mapstructure:"poll" doc:"How often new records are asked for." default:"(60s)"`
 	Settle    *time.Duration `mapstructure:"settle" doc:"How old a record has to be before it is read: a read ends so long ago." default:"(30s)"`
 	Overlap   *time.Duration `mapstructure:"overlap" doc:"How far back each poll reads again, for records that turn up late." default:"(10m)"`

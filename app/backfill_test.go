@@ -1,0 +1,120 @@
+package app
+
+import (
+	"bytes"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/millrace-io/millrace/connectors"
+	"github.com/millrace-io/millrace/events"
+	"github.com/millrace-io/millrace/ledger"
+	"github.com/millrace-io/millrace/pipeline"
+)
+
+var noon = time.Date(2026, 11, 1, 12, 0, 0, 0, time.UTC)
+
+// underWay is a stream with a backfill of ten hours that has done two, and one
+// that waits.
+func underWay(known connectors.BackfillProgress, window time.Duration) StreamStatus {
+	c := &ledger.Checkpoint{Live: ledger.Lane{At: noon}}
+	at := noon.Add(-8 * time.Hour)
+	b := ledger.Backfill{Number: 3, From: noon.Add(-10 * time.Hour), To: noon, Lane: ledger.Lane{At: at}}
+	b.Counts.Records = 300
+	if window > 0 {
+		b.Window = ledger.Range{From: at, To: at.Add(window)}
+	}
+	c.SetBackfill(b)
+	c.SetBackfill(ledger.Backfill{Number: 4, From: noon.Add(-time.Hour), To: noon, Lane: ledger.Lane{At: noon.Add(-time.Hour)}})
+	p := pipeline.Status{
+		Stream: events.StreamKey{Vendor: "v", Account: "a", Stream: "things"}, Connector: "c", State: pipeline.StateReading, Checkpoint: c,
+		Rate: 3, Requests: 2, Backfill: known, Filled: 50, Passed: 288,
+	}
+	return running(p, noon)
+}
+
+// Percent is the share of the range, of the steps of the window that is being
+// read, or of the records that are expected.
+func TestHowFarABackfillIs(t *testing.T) {
+	for name, c := range map[string]struct {
+		known  connectors.BackfillProgress
+		window time.Duration
+		want   float64
+	}{
+		"by its range":                 {window: time.Hour, want: 20},
+		"by the steps of its window":   {known: connectors.BackfillProgress{WalkDone: 1, WalkTotal: 2, Expected: 10_000}, window: 8 * time.Hour, want: 60},
+		"by records":                   {known: connectors.BackfillProgress{Expected: 600}, want: 50},
+		"more records than expected":   {known: connectors.BackfillProgress{Expected: 200}, want: almost},
+		"fewer than its range's share": {known: connectors.BackfillProgress{Expected: 30_000}, want: 20},
+	} {
+		s := underWay(c.known, c.window)
+		if b := s.Backfills[0]; b.Percent != c.want || b.State != BackfillReading || b.SecondsLeft != 100 || b.Records != 50 {
+			t.Errorf("%s: %+v, want %v%%", name, b, c.want)
+		}
+		if b := s.Backfills[1]; b.Percent != 0 || b.State != BackfillWaiting {
+			t.Errorf("%s: the other is %+v", name, b)
+		}
+	}
+}
+
+func TestBackfillStates(t *testing.T) {
+	for want, b := range map[string]ledger.Backfill{
+		BackfillWaiting:   {},
+		BackfillPaused:    {Paused: true},
+		BackfillDone:      {Done: noon},
+		BackfillCancelled: {Done: noon, Cancelled: true},
+	} {
+		if got := backfillOf(&b).State; got != want {
+			t.Errorf("%+v is %s, want %s", b, got, want)
+		}
+	}
+}
+
+// On a terminal one line is drawn again, and the log does not stand in it;
+// elsewhere there are no lines that nobody would read.
+func TestBar(t *testing.T) {
+	one := &followed{
+		stream: &connectors.Stream{Connector: "c", Key: events.StreamKey{Stream: "things"}}, plan: &pipeline.BackfillPlan{Numbers: []uint64{3}, From: noon.Add(-10 * time.Hour), To: noon},
+	}
+	one.look(underWay(connectors.BackfillProgress{Expected: 1000}, 0))
+	const text = " 30.0% [#######.................] 300 of about 1000 records, 50/s, 1.0 of 3.0 requests/s left, 1m40s to go"
+	var out, notes bytes.Buffer
+	bar := NewBar(&out, &notes, true)
+	bar.progress([]*followed{one})
+	fmt.Fprint(bar, "a line of the log\n")
+	if want := "\r\x1b[K" + text[:lineWidth] + "\r\x1b[Ka line of the log\n"; notes.String() != want {
+		t.Errorf("it draws %q, want %q", notes.String(), want)
+	}
+	one.seen.State, one.seen.Done = BackfillDone, noon
+	bar.summary([]*followed{one})
+	if !strings.Contains(out.String(), "c/things: backfill 3 is done") || strings.Contains(out.String(), "\r") {
+		t.Errorf("in the end it says %q", out.String())
+	}
+
+	notes.Reset()
+	bar = NewBar(&out, &notes, false)
+	for range 3 {
+		bar.progress([]*followed{one})
+	}
+	if notes.Len() > 0 {
+		t.Errorf("lines at once: %q", notes.String())
+	}
+	one.look(underWay(connectors.BackfillProgress{}, 0))
+	bar.shown = bar.shown.Add(-lineEvery)
+	bar.progress([]*followed{one})
+	if want := " 20.0% 300 records, 50/s, 1.0 of 3.0 requests/s left, 1m40s to go\n"; notes.String() != want {
+		t.Errorf("a line is %q, want %q", notes.String(), want)
+	}
+}
+
+// What others have pushed off the list has ended.
+func TestABackfillThatIsNotListed(t *testing.T) {
+	one := &followed{plan: &pipeline.BackfillPlan{Numbers: []uint64{1}}}
+	if one.look(StreamStatus{}); one.over() {
+		t.Error("a stream that nobody tells of ends it")
+	}
+	if one.look(underWay(connectors.BackfillProgress{}, 0)); !one.over() {
+		t.Errorf("it is %+v", one.seen)
+	}
+}
