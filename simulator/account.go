@@ -55,7 +55,7 @@ type Counts struct {
 type Record struct {
 	ID string `json:"id"` // "" where the vendor gives none
 	// Key is the conversation's id; of Feedyou the user's, "" where a row names
-	// none.
+	// none; of Netcore the userId of the users list, and the ID of counts.
 	Key string `json:"key"`
 	// Time is what windows filter by, as fine as the record shows it; in
 	// milliseconds where it shows none.
@@ -67,10 +67,11 @@ type Record struct {
 	SHA256 string `json:"sha256"`
 	// Secrets are the credentials in the record as they are in clear; nil for none.
 	Secrets []string `json:"secrets,omitempty"`
-	// Raw is the exact JSON; nil where records never change.
+	// Raw is the exact JSON; nil where Versions is.
 	Raw json.RawMessage `json:"raw,omitempty"`
 	// Versions are the hashes of all versions that there were, the last of them
-	// SHA256; nil where records never change.
+	// SHA256; nil where records never change, and of a transcript of Netcore that
+	// did not. Versions that nobody could see, from before the start, are none.
 	Versions []string `json:"versions,omitempty"`
 }
 

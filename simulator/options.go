@@ -12,6 +12,9 @@ const (
 	DefaultAPIKey  = "demo-key"
 	DefaultBotName = "r3-218210"
 	DefaultLateBy  = time.Minute
+	// DefaultAppID and DefaultTokenLife are of Netcore.
+	DefaultAppID     = "demo-app"
+	DefaultTokenLife = time.Hour
 	// DefaultLimit is the vendor's documented limit, for callers that offer a
 	// default: the zero of [Options.Limit] is "none".
 	DefaultLimit = 3
@@ -38,6 +41,12 @@ var allBounds = []Bounds{HalfOpen, Inclusive, Exclusive, OpenStart}
 const (
 	ByStart    = "start"
 	ByActivity = "activity"
+)
+
+// The orders that Netcore's list of users can have.
+const (
+	UsersAscending  = "ascending"
+	UsersDescending = "descending"
 )
 
 // Options describe a world and how it is served. The zero value is an empty
@@ -85,8 +94,9 @@ type Options struct {
 	// (also "") or [ByActivity].
 	ConversationsBy string
 
-	// Identical is the share, 0 to 1, of Feedyou's rows that come as 2 to 4 exact
-	// copies of the same time; 0: none. A user is never there twice.
+	// Identical is the share, 0 to 1, of Feedyou's rows and Netcore's transcripts
+	// that come as 2 to 4 exact copies of the same time; 0: none. A user is never
+	// there twice.
 	Identical float64
 	// Unsorted lets Feedyou answer in an order that depends on the seed and on the
 	// request only; false: by time.
@@ -96,6 +106,21 @@ type Options struct {
 	// Timestamped adds userId and timestamp to the rows of Feedyou that have
 	// neither by the vendor's documentation: nlpLog, outgoingSms and urlTracker.
 	Timestamped bool
+
+	// AppID is the one app that Netcore knows; "": [DefaultAppID]. Its secret is
+	// APIKey.
+	AppID string
+	// TokenLife is how long a token that a login of Netcore gave is accepted; 0:
+	// [DefaultTokenLife]. The token itself shows its end in whole seconds, rounded
+	// down.
+	TokenLife time.Duration
+	// NetcoreSmallPages lets Netcore refuse pages of more than 50 users; false:
+	// they hold 1000 at most.
+	NetcoreSmallPages bool
+	// UsersBy is the order of Netcore's users by their last interaction:
+	// [UsersAscending] (also "") or [UsersDescending]. In both a user who acts
+	// moves to another page.
+	UsersBy string
 
 	// Now is the clock; nil: time.Now.
 	Now func() time.Time
@@ -109,6 +134,9 @@ func (o Options) withDefaults() (Options, error) {
 	setDefault(&o.BotName, DefaultBotName)
 	setDefault(&o.Bounds, HalfOpen)
 	setDefault(&o.ConversationsBy, ByStart)
+	setDefault(&o.AppID, DefaultAppID)
+	setDefault(&o.TokenLife, DefaultTokenLife)
+	setDefault(&o.UsersBy, UsersAscending)
 	if o.Now == nil {
 		o.Now = time.Now
 	}
@@ -131,6 +159,10 @@ func (o Options) withDefaults() (Options, error) {
 		return o, fmt.Errorf("simulator: Bounds is %q; valid are %q", o.Bounds, allBounds)
 	case o.ConversationsBy != ByStart && o.ConversationsBy != ByActivity:
 		return o, fmt.Errorf("simulator: ConversationsBy is %q; valid are %q and %q", o.ConversationsBy, ByStart, ByActivity)
+	case o.TokenLife < 0:
+		return o, fmt.Errorf("simulator: TokenLife is %v; it must not be negative", o.TokenLife)
+	case o.UsersBy != UsersAscending && o.UsersBy != UsersDescending:
+		return o, fmt.Errorf("simulator: UsersBy is %q; valid are %q and %q", o.UsersBy, UsersAscending, UsersDescending)
 	}
 	if err := o.Faults.validate(); err != nil {
 		return o, fmt.Errorf("simulator: %w", err)

@@ -57,6 +57,7 @@ func New(options Options) (*Simulator, error) {
 	s.mux.HandleFunc("POST /_sim/put", s.servePut)
 	s.mux.HandleFunc("POST /_sim/pause", func(http.ResponseWriter, *http.Request) { s.Pause() })
 	s.mux.HandleFunc("POST /_sim/resume", func(http.ResponseWriter, *http.Request) { s.Resume() })
+	s.mux.HandleFunc("POST /_sim/logout", func(http.ResponseWriter, *http.Request) { s.EndTokens() })
 	s.world.makePast(options.Now())
 	return s, nil
 }

@@ -20,6 +20,7 @@ type vendor interface {
 var vendors = []func(*Options) vendor{
 	func(o *Options) vendor { return newDeepConverse(o) },
 	func(o *Options) vendor { return newFeedyou(o) },
+	func(o *Options) vendor { return newNetcore(o) },
 }
 
 // endpoint is one address of a vendor.
