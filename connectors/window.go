@@ -14,16 +14,17 @@ import (
 // windowRead reads one window, page by page, into batches. It is run by one
 // goroutine and drained by another.
 type windowRead struct {
-	lane   *lane
-	window Window
-	cursor json.RawMessage // where to begin
-	open   bool            // the window is asked for without an end
-	cells  bool            // it is read in cells; see cells.go
-	key    *Key            // the key that is read; nil where there are none
-	before *Position       // of a walk: where the lane stands until the key is done
-	behind *Position       // of a walk: where it stands then; not nil
-	out    chan *Batch
-	err    error // why out was closed early; read it after out is closed
+	lane    *lane
+	window  Window
+	cursor  json.RawMessage // where to begin
+	open    bool            // the window is asked for without an end
+	cells   bool            // it is read in cells; see cells.go
+	key     *Key            // the key that is read; nil where there are none
+	pageKey string          // that the page which is read has; see [Page]
+	before  *Position       // of a walk: where the lane stands until the key is done
+	behind  *Position       // of a walk: where it stands then; not nil
+	out     chan *Batch
+	err     error // why out was closed early; read it after out is closed
 
 	seen     tally
 	cursors  map[uint64]bool // those that the pass's pages returned
@@ -217,6 +218,7 @@ func (r *windowRead) ask(ctx context.Context, slot *slot, what Request, each fun
 		return nil, began, r.counted(err)
 	}
 	defer page.Close()
+	r.pageKey = page.Key
 	r.slowest = max(r.slowest, page.Took)
 	records := 0
 	for record, err := range page.Records {
@@ -310,7 +312,7 @@ func (r *windowRead) admit(ctx context.Context, slot *slot, own int) error {
 func (r *windowRead) deliver(ctx context.Context, w Window, began time.Time, b *Batch, after *Position, slot *slot) error {
 	b.Lane, b.Window, b.Began, b.Ended = r.lane.name, w, began, r.lane.sub.stream.client.now()
 	b.Requests, r.requests = r.requests, 0
-	if r.key != nil {
+	if b.Key = r.pageKey; r.key != nil {
 		b.Key = r.key.ID
 	}
 	if after != nil {
