@@ -14,17 +14,16 @@ import (
 // windowRead reads one window, page by page, into batches. It is run by one
 // goroutine and drained by another.
 type windowRead struct {
-	lane    *lane
-	window  Window
-	cursor  json.RawMessage // where to begin
-	open    bool            // the window is asked for without an end
-	cells   bool            // it is read in cells; see cells.go
-	key     *Key            // the key that is read; nil where there are none
-	pageKey string          // that the page which is read has; see [Page]
-	before  *Position       // of a walk: where the lane stands until the key is done
-	behind  *Position       // of a walk: where it stands then; not nil
-	out     chan *Batch
-	err     error // why out was closed early; read it after out is closed
+	lane   *lane
+	window Window
+	cursor json.RawMessage // where to begin
+	open   bool            // the window is asked for without an end
+	cells  bool            // it is read in cells; see cells.go
+	key    *Key            // the key that is read; nil where there are none
+	before *Position       // of a walk: where the lane stands until the key is done
+	behind *Position       // of a walk: where it stands then; not nil
+	out    chan *Batch
+	err    error // why out was closed early; read it after out is closed
 
 	seen     tally
 	cursors  map[uint64]bool // those that the pass's pages returned
@@ -36,7 +35,8 @@ type windowRead struct {
 	slowest  time.Duration // answer, from the request to its first byte
 	shortest time.Duration // the shortest part that it was cut into; 0: it was not
 	failing  failures
-	stuck    bool // not even one second can be read before its cursor ends
+	pageKey  string // of the page that is being read; see [Page]
+	stuck    bool   // not even one second can be read before its cursor ends
 }
 
 // verdict is what comes of reading a window.
