@@ -102,5 +102,8 @@ func outcome(err error) string {
 	if errors.As(err, &e) && e.Status != 0 && e.Status != http.StatusOK {
 		return strconv.Itoa(e.Status)
 	}
+	if KindOf(err) == TooMuch { // it was answered well
+		return "ok"
+	}
 	return KindOf(err).String()
 }

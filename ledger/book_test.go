@@ -202,6 +202,41 @@ func TestVersions(t *testing.T) {
 	step(a, 5, 6, true, 3) // number 0 is forgotten, the others are not
 }
 
+// Of records that stay in their window the entries are loaded as they are needed,
+// in any order: the latest version is that of the latest commit.
+func TestVersionsThatAreLoadedInAnyOrder(t *testing.T) {
+	rec := events.RecordIdentity(key, "m1")
+	a, b := events.HashOf([]byte("a")), events.HashOf([]byte("b"))
+	entry := func(commit uint64, w ledger.Range, content events.Hash) *ledger.Entry {
+		return &ledger.Entry{Window: w, Commit: commit, Versions: []ledger.RecordVersion{{Record: rec, Content: content}}}
+	}
+	early, late := entry(3, window(0, 100), a), entry(9, window(50, 60), b)
+	for _, first := range []ledger.Range{window(58, 59), window(0, 10), window(0, 100)} {
+		book, err := ledger.NewBook(false, []string{early.Name(), late.Name()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, w := range []ledger.Range{first, window(55, 56)} {
+			names := book.Needed(w)
+			slices.Reverse(names)
+			for _, name := range names {
+				book.Load(name, map[string]*ledger.Entry{early.Name(): early, late.Name(): late}[name])
+			}
+		}
+		d := book.Draft()
+		if _, isNew := d.Version(rec, b, t0, t0); isNew {
+			t.Error("the latest version is published again")
+		}
+		if id, isNew := d.Version(rec, a, t0, t0); !isNew || id != rec.Version(a, 1) {
+			t.Error("a version that came back is not published as the second of its kind")
+		}
+		book.Unload(window(500, 600))
+		if again := book.Needed(window(55, 56)); len(again) != 2 {
+			t.Errorf("%v are needed again", again)
+		}
+	}
+}
+
 func TestFormats(t *testing.T) {
 	c := ledger.Checkpoint{
 		Stream: key, Owner: "o", Commit: "c", Commits: 7, Since: t0,

@@ -16,7 +16,7 @@ import (
 
 // check makes events of the records that are not out (invariant 1: the others
 // are counted), dead letters of those that cannot become events.
-func (t *tenure) check(draft *ledger.Draft, batch *connectors.Batch, records []connectors.Prepared) ([]events.Event, ledger.Counts) {
+func (t *tenure) check(draft *ledger.Draft, batch *connectors.Batch, records []connectors.Prepared, limits topics.Limits) ([]events.Event, ledger.Counts) {
 	counts := ledger.Counts{Records: int64(len(records))}
 	now := t.opts.Now().UTC().Truncate(time.Millisecond)
 	replay := t.replaying(batch)
@@ -47,21 +47,20 @@ func (t *tenure) check(draft *ledger.Draft, batch *connectors.Batch, records []c
 			Time: r.Time, Recorded: now, Replay: again,
 			Members: r.Members, Raw: r.Raw,
 		}
-		if r.Dead != nil {
-			e.Type, e.Time = events.TypeDeadLetter, time.Time{}
-			e.Members, e.Raw = deadLetter(letter{Dead: *r.Dead, number: r.Number}, &e, batch, r.Raw, 0, 0), nil
-			counts.DeadLetters++
-		} else {
-			counts.Events++
-			t.observe(&counts, batch, r.Time, now)
-		}
 		if e.RecordID == "" {
 			e.RecordID = r.Identity.String()
 		}
 		if e.Key == "" {
 			e.Key = e.RecordID
 		}
+		if r.Dead != nil {
+			fresh = append(fresh, unreadable(&e, r, batch, limits.Bytes)...)
+			counts.DeadLetters++
+			continue
+		}
 		fresh = append(fresh, e)
+		counts.Events++
+		t.observe(&counts, batch, r.Time, now)
 	}
 	return fresh, counts
 }
@@ -205,10 +204,27 @@ func (c *encoder) message(e *events.Event) topics.Message {
 	}
 }
 
+// overhead are attributes and the other members of a dead letter, generously.
+const overhead = 8 << 10
+
+// unreadable makes dead letters of a record that can be no event: one, or its
+// parts where the broker does not take that.
+func unreadable(e *events.Event, r *connectors.Prepared, batch *connectors.Batch, limit int) []events.Event {
+	dead := letter{Dead: *r.Dead, whole: e.ID, number: r.Number}
+	whole := *e
+	whole.Type, whole.Time, whole.Raw = events.TypeDeadLetter, time.Time{}, nil
+	whole.Members = deadLetter(dead, e, batch, r.Raw, 0, 0)
+	if len(whole.Members) <= limit-overhead {
+		return []events.Event{whole}
+	}
+	return inParts(dead, e, batch, r.Raw, limit, func(part int) events.Identity {
+		return events.DeadLetterIdentity(e.Source, r.Raw, r.Number, part)
+	})
+}
+
 // tooLarge makes dead letters of an event that the broker does not take, in
 // parts where one is too large too.
 func tooLarge(e *events.Event, size, limit int, batch *connectors.Batch) []events.Event {
-	const overhead = 8 << 10 // attributes and the other members, generously
 	dead := letter{event: e.ID, Dead: events.Dead{
 		Reason: events.ReasonTooLarge, Stage: events.StageCommit,
 		Detail: "its event has " + strconv.Itoa(size) + " bytes, the broker takes " + strconv.Itoa(limit),
@@ -217,6 +233,17 @@ func tooLarge(e *events.Event, size, limit int, batch *connectors.Batch) []event
 	if raw == nil { // a transform took it out: the members are all there is
 		raw = append(append([]byte{'{'}, e.Members...), '}')
 	}
+	// The event's own id is in the letters': it tells equal bytes apart, and
+	// versions that come back.
+	id := func(part int) events.Identity {
+		return events.Identity(events.Identity(e.ID).Version(events.HashOf(raw), part))
+	}
+	dead.whole = id(0).Event()
+	return inParts(dead, e, batch, raw, limit, id)
+}
+
+// inParts makes the events of a dead letter: one, or its parts.
+func inParts(dead letter, e *events.Event, batch *connectors.Batch, raw []byte, limit int, id func(part int) events.Identity) []events.Event {
 	room := max(limit-overhead, 1<<10)
 	parts := 0
 	if 6*len(raw) > room { // escaped at the worst
@@ -224,12 +251,6 @@ func tooLarge(e *events.Event, size, limit int, batch *connectors.Batch) []event
 			parts = 2
 		}
 	}
-	// The event's own id is in the letters': it tells equal bytes apart, and
-	// versions that come back.
-	id := func(part int) events.Identity {
-		return events.Identity(events.Identity(e.ID).Version(events.HashOf(raw), part))
-	}
-	dead.whole = id(0).Event()
 	var letters []events.Event
 	for part := min(1, parts); part <= parts; part++ {
 		identity := id(part)

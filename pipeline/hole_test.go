@@ -58,6 +58,31 @@ func TestSkippedRangesAreSkipped(t *testing.T) {
 	}
 }
 
+// A replay that is left by a move forward does not read what was skipped either.
+func TestSkippedInAReplay(t *testing.T) {
+	a := &api{more: []moment{{start.Add(time.Minute), `{"id":"before"}`}}}
+	now := start.Add(2 * time.Hour)
+	o := options(open(t, t.TempDir()))
+	o.Now = func() time.Time { return now }
+	s := func() *connectors.Stream {
+		return streamAt(t, a, false, o.Now, brief, func(o *connectors.Options) { o.Overlap = 30 * time.Minute })
+	}
+	ingest(t, s(), o)
+	if _, err := move(t, s(), o, pipeline.Move{To: start, Replay: true}); err != nil {
+		t.Fatal(err)
+	}
+	a.more = append(a.more, moment{start.Add(50 * time.Minute), `{"id":"skipped"}`}, moment{start.Add(70 * time.Minute), `{"id":"behind"}`})
+	if _, err := move(t, s(), o, pipeline.Move{To: start.Add(time.Hour), Set: true}); err != nil {
+		t.Fatal(err)
+	}
+	ingest(t, s(), o)
+	for _, e := range onceUnmarked(t, o) {
+		if e.RecordID == "skipped" {
+			t.Error("what was skipped is read")
+		}
+	}
+}
+
 func TestReadingWhatWasSkippedRepeatsNothingAtItsEdge(t *testing.T) {
 	skip := start.Add(10 * time.Minute)
 	a := &api{more: []moment{{skip.Add(-time.Second), `{"id":"before"}`}, {skip, `{"id":"at the edge"}`}, {skip.Add(time.Hour), `{"id":"skipped"}`}}}

@@ -86,6 +86,7 @@ const (
 	brokerRetryCap = 10 * time.Second
 	finishWithin   = 6 * time.Second // what a stop leaves for the batch in flight
 	emptyAdvance   = time.Minute     // how long an advance without events stays in memory
+	walkAdvance    = time.Second     // the same for one that took a request for each of its keys
 )
 
 // Run carries the stream until ctx ends. With Once it returns when the present

@@ -118,6 +118,93 @@ func TestLargeLettersAndReplays(t *testing.T) {
 	}
 }
 
+// Where nobody knows any more whether a newer version was published, the letter of
+// a version stays dead.
+func TestVersionsBehindWhatIsRememberedStayDead(t *testing.T) {
+	l, now := little(t), end
+	o := options(l)
+	o.Now = func() time.Time { return now }
+	text := ""
+	s := growing(t, &text, true, o)
+	for _, text = range []string{large("a"), `{"text":"small"}`} {
+		ingest(t, s(), o)
+		now = now.Add(time.Second)
+	}
+	l.limits.Bytes = more
+	for range 3 {
+		now = now.Add(12 * time.Hour)
+		quiet := s()
+		quiet.Pager = &api{elements: []string{fmt.Sprintf(`{"id":"%d"}`, now.Unix())}, at: now.Add(-time.Hour), began: o.Now}
+		ingest(t, quiet, o)
+	}
+	if r, err := resolve(t, s(), o, letters(t, l), false); err != nil || r.Replayed != 0 || len(r.Dead) != 1 {
+		t.Errorf("%+v, %v", r, err)
+	}
+}
+
+// What a replay has published is forgotten with all else behind the horizon. Its
+// letter may publish it again then, and says so.
+func TestOldLettersAreMarked(t *testing.T) {
+	for _, again := range []bool{false, true} { // a replay of the stream has published it
+		l, now := little(t), end
+		o := options(l)
+		o.Now = func() time.Time { return now }
+		text := large("a")
+		s := growing(t, &text, false, o)
+		ingest(t, s(), o)
+		l.limits.Bytes = more
+		if again {
+			if _, err := move(t, s(), o, pipeline.Move{To: start, Replay: true}); err != nil {
+				t.Fatal(err)
+			}
+			ingest(t, s(), o)
+		}
+		for range 3 {
+			now = now.Add(12 * time.Hour)
+			quiet := s()
+			quiet.Pager = &api{elements: []string{fmt.Sprintf(`{"text":"%d"}`, now.Unix())}, at: now.Add(-time.Hour)}
+			ingest(t, quiet, o)
+		}
+		if r, err := resolve(t, s(), o, letters(t, l), false); err != nil || r.Replayed != 1 {
+			t.Errorf("%+v, %v", r, err)
+		}
+		for _, e := range read(t, l) {
+			if e.RecordID == "big" && e.Type == events.TypeMessage && !e.Replay {
+				t.Errorf("%s is not marked", e.ID)
+			}
+		}
+	}
+}
+
+// What can be no event is kept as it is, under its own reason, also where one
+// message does not hold it; and it does not become an event by being replayed.
+func TestLargeRecordsThatAreNoObjects(t *testing.T) {
+	for reason, text := range map[string]string{
+		events.ReasonNotObject: "[" + large("a") + "]",
+		events.ReasonNotJSON:   `["` + strings.Repeat("\x01\xff", 7_500) + `"]`,
+	} {
+		l := little(t)
+		o := options(l)
+		s := growing(t, &text, false, o)
+		c := ingest(t, s(), o).Checkpoint.Counts
+		if c.DeadLetters != 1 || c.Events != 0 {
+			t.Errorf("%d dead letters and %d events are counted, want 1 and 0", c.DeadLetters, c.Events)
+		}
+		all := letters(t, l)
+		if len(all) != 1 || all[0].Dead.Reason != reason || string(all[0].Raw) != text || all[0].Parts < 2 || !all[0].Intact() || all[0].Event != (events.ID{}) {
+			t.Fatalf("%d letters: %+v", len(all), all)
+		}
+		l.limits.Bytes = more
+		if r, err := resolve(t, s(), o, all, false); err != nil || r.Replayed != 0 || len(r.Dead) != 1 {
+			t.Errorf("%+v, %v", r, err)
+		}
+		ingest(t, s(), o) // it is known
+		if again := letters(t, l); len(again) != 1 || published(t, l) != "" {
+			t.Errorf("%d letters, and events %q", len(again), published(t, l))
+		}
+	}
+}
+
 // Of a key and a record id only the one that is too long is replaced.
 func TestLongKeysAndRecordIDs(t *testing.T) {
 	long := strings.Repeat("k", 5_000)

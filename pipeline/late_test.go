@@ -34,7 +34,7 @@ func (l *listener) Write(line []byte) (int, error) {
 // await returns the first line that holds a text.
 func (l *listener) await(t *testing.T, text string) string {
 	t.Helper()
-	for limit := time.After(time.Minute); ; {
+	for limit := time.After(20 * time.Second); ; {
 		l.mu.Lock()
 		for _, line := range l.lines {
 			if strings.Contains(line, text) {
@@ -50,9 +50,15 @@ func (l *listener) await(t *testing.T, text string) string {
 		select {
 		case <-heard:
 		case <-limit:
-			t.Fatalf("nobody says %q in a minute", text)
+			t.Fatalf("nobody says %q in 20 seconds", text)
 		}
 	}
+}
+
+// ticking is a clock that begins at the end.
+func ticking() func() time.Time {
+	began := time.Now()
+	return func() time.Time { return end.Add(time.Since(began)) }
 }
 
 // What only a sweep finds is published, counted as late, and told with the
@@ -68,7 +74,7 @@ func TestLateRecords(t *testing.T) {
 		s.LateByNature = nature
 		var log listener
 		o := options(b)
-		o.Once, o.Log = false, slog.New(slog.NewTextHandler(&log, nil))
+		o.Once, o.Log, o.Now = false, slog.New(slog.NewTextHandler(&log, nil)), ticking()
 		i := pipeline.New(s, o)
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error)
@@ -109,5 +115,36 @@ func TestLateRecords(t *testing.T) {
 			t.Errorf("%v: lateness up to %s", c.Counts.Lateness, bound)
 		}
 		unique(t, read(t, b), 5)
+	}
+}
+
+// A sweep tells once what it found, however many batches its first answer makes.
+func TestLateRecordsOfOneAnswer(t *testing.T) {
+	const many = 2500
+	b := open(t, t.TempDir())
+	a := &api{elements: []string{`{"id":"of the past"}`}, at: end.Add(-45 * time.Second), began: func() time.Time { return end }}
+	s := streamAt(t, a, false, func() time.Time { return end }, brief, func(o *connectors.Options) {
+		o.Poll, o.SweepEvery, o.SweepBack = 10*time.Millisecond, 10*time.Millisecond, time.Hour
+	})
+	var log listener
+	o := options(b)
+	o.Once, o.Log, o.Now = false, slog.New(slog.NewTextHandler(&log, nil)), ticking()
+	i := pipeline.New(s, o)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error)
+	go func() { done <- i.Run(ctx) }()
+	a.await(t, func() bool { c := i.Status().Checkpoint; return c != nil && c.Counts.Events == 1 })
+	a.mu.Lock()
+	for n := range many {
+		a.more = append(a.more, moment{start.Add(5 * time.Second), fmt.Sprintf(`{"id":"%d"}`, n)})
+	}
+	a.mu.Unlock()
+	line := log.await(t, "a sweep found records")
+	if !strings.Contains(line, fmt.Sprintf("records=%d ", many)) {
+		t.Error(line)
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Fatal(err)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/millrace-io/millrace/connectors"
 	"github.com/millrace-io/millrace/events"
@@ -280,6 +281,7 @@ func (t *tenure) revive(ctx context.Context, l *Letter, reach *[]ledger.Range) (
 	}
 	r = &revived{letter: l, record: record}
 	id, trial := l.Event, t.book.Draft()
+	others := trial.Versions(record.Identity)
 	if id != (events.ID{}) {
 		if r.known = !trial.Record(events.PublishedMark(id)); r.known {
 			return r, "", nil
@@ -290,7 +292,6 @@ func (t *tenure) revive(ctx context.Context, l *Letter, reach *[]ledger.Range) (
 	} else {
 		id = record.Identity.Event()
 		if t.stream.Versioned {
-			others := trial.Versions(record.Identity)
 			var isNew bool
 			id, isNew = trial.Version(record.Identity, record.Content, l.Recorded, l.Recorded)
 			if r.known = !isNew; isNew && others > 0 {
@@ -303,7 +304,13 @@ func (t *tenure) revive(ctx context.Context, l *Letter, reach *[]ledger.Range) (
 			return r, "", nil
 		}
 	}
+	// What was published since, by a replay of the stream for one, may be forgotten.
+	lost := slices.ContainsFunc(*reach, func(r ledger.Range) bool { return len(lostIn(t.checkpoint, r)) > 0 })
+	if lost && t.stream.Versioned && others == 0 {
+		return nil, "what was published of the record is forgotten, and may be newer", nil
+	}
 	e := t.eventOf(l, &record, id)
+	e.Replay = lost
 	if r.out, err = t.opts.Transforms.Apply(ctx, []events.Event{e}); err != nil {
 		return nil, "transforming: " + err.Error(), nil
 	}

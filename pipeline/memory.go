@@ -20,14 +20,14 @@ func floor(c *ledger.Checkpoint) time.Time {
 		// Cells are read from their beginning, and who knows when the first is met.
 		at = c.Forgotten.Add(slack + events.Quarter - 1).Truncate(events.Quarter)
 	}
+	if c.Replay != nil {
+		at = c.Replay.From
+	}
 	if c.Skipped.After(at) {
 		at = c.Skipped
 	}
 	if c.Live.At.Before(at) {
 		at = c.Live.At
-	}
-	if c.Replay != nil {
-		at = c.Replay.From
 	}
 	return at
 }

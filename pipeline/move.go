@@ -55,6 +55,8 @@ func PlanMove(c *ledger.Checkpoint, m Move, now time.Time) (*Plan, error) {
 	to = to.UTC().Truncate(time.Second)
 	p := &Plan{Stream: c.Stream.String(), From: cursor, To: to, Replay: m.Replay}
 	switch {
+	case to.Unix() < 0: // the zero time would have the stream begin anew
+		return nil, refuse("%s lies before 1970: there is nothing to read", text(to))
 	case to.After(now):
 		return nil, refuse("%s lies in the future: nothing would be read until then", text(to))
 	case to.Equal(cursor):

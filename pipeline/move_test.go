@@ -84,6 +84,8 @@ func TestMovesAreRefused(t *testing.T) {
 	wantRefused(t, err, "future")
 	_, err = move(t, s(), o, pipeline.Move{To: end})
 	wantRefused(t, err, "already")
+	_, err = move(t, s(), o, pipeline.Move{To: time.Time{}, Set: true})
+	wantRefused(t, err, "1970")
 }
 
 // A move forward leaves a hole; a later move back reads it.

@@ -73,8 +73,12 @@ func TestCommandsFindNoRoom(t *testing.T) {
 	ingest(t, stream(t, spread(12), false), o)
 	o.Once = false
 	full := true
+	ids := map[string]bool{}
 	h.advance = func(ctx context.Context, s topics.Stream, id string, checkpoint []byte) error {
-		if full {
+		if ids[id] {
+			t.Errorf("the commit id %s comes twice: what had no room may have been written nevertheless", id)
+		}
+		if ids[id] = true; full {
 			return fmt.Errorf("no room: %w", topics.ErrFull)
 		}
 		return s.Advance(ctx, id, checkpoint)

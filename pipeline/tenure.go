@@ -27,11 +27,13 @@ type tenure struct {
 	mu         turn // held by the handler that is at work, by flush and by a command
 	operating  bool // a command is at work: it does not wait for room
 	failed     bool // what is in memory may not be what the broker holds
-	number     int  // of this process's tenures of the stream: no commit id comes twice
+	number     int  // of this process's tenures of the stream
+	made       int  // checkpoints: with the number no commit id comes twice
 	book       *ledger.Book
 	checkpoint *ledger.Checkpoint // committed
 	ahead      connectors.Progress
 	uncounted  ledger.Counts // seen since the last commit
+	swept      bool          // the batch at work ends a sweep: it makes the next one due
 	lastCommit time.Time
 	tidied     time.Time
 	encoder    encoder
@@ -139,7 +141,7 @@ func (t *tenure) ingest(ctx context.Context, batch *connectors.Batch) error {
 		part := rest[:min(len(rest), max(size, 1))]
 		draft := t.book.Draft()
 		draft.Renew(batch.Window.To.Add(-t.opts.Horizon / 2))
-		fresh, counts := t.check(draft, batch, part)
+		fresh, counts := t.check(draft, batch, part, limits)
 		out, err := t.opts.Transforms.Apply(ctx, fresh)
 		if err != nil {
 			return fmt.Errorf("transforming: %w", err)
@@ -180,13 +182,18 @@ func (t *tenure) ingest(ctx context.Context, batch *connectors.Batch) error {
 func (t *tenure) commit(ctx context.Context, batch *connectors.Batch, draft *ledger.Draft, messages []topics.Message, counts ledger.Counts, progress connectors.Progress) error {
 	seen := t.uncounted
 	seen.Add(counts)
+	t.swept = !progress.Sweep.Due.Equal(t.ahead.Sweep.Due)
 	entry := draft.Entry()
 	if draft.Empty() {
 		t.uncounted, t.ahead = seen, progress
 		replay := t.checkpoint.Replay
 		over := replay != nil && !progress.Live.At.Before(replay.To)
-		told := t.checkpoint.Finding.Records == 0 || !progress.Sweep.Until.IsZero()
-		if !over && told && t.opts.Now().Sub(t.lastCommit) < emptyAdvance {
+		told := t.checkpoint.Finding.Records == 0 || !t.swept
+		wait := emptyAdvance
+		if batch.Key != "" {
+			wait = walkAdvance
+		}
+		if !over && told && t.opts.Now().Sub(t.lastCommit) < wait {
 			return nil
 		}
 		return t.advance(ctx)
@@ -265,14 +272,15 @@ func (t *tenure) next(seen ledger.Counts, progress connectors.Progress) *ledger.
 	c := *t.checkpoint
 	c.Owner = t.opts.Owner
 	c.Commits++
-	c.Commit = fmt.Sprintf("%s-%d-%d", t.opts.Owner, t.number, c.Commits)
+	t.made++ // also where no room was found: what was not to be may have been written
+	c.Commit = fmt.Sprintf("%s-%d-%d", t.opts.Owner, t.number, t.made)
 	c.Counts.Add(seen)
 	if from := c.Live.At; !from.IsZero() {
 		c.Cover(ledger.Range{From: from, To: progress.Live.At})
 	}
 	c.Finding.Records += seen.Late
 	c.Finding.Overlap = max(c.Finding.Overlap, seen.Overlap)
-	if c.Finding.Records > 0 && progress.Sweep.Until.IsZero() { // the sweep has ended
+	if c.Finding.Records > 0 && t.swept {
 		c.Finding.At = t.opts.Now().UTC()
 		c.Late, c.Finding = c.Finding, ledger.Late{}
 	}

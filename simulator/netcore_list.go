@@ -76,7 +76,7 @@ type netcoreBody struct {
 }
 
 // window returns the milliseconds that a body asks for. A bound that is absent is
-// none; hasStart reports whether the first is there.
+// none.
 func (b *netcoreBody) window(bounds Bounds) (within span, err error) {
 	start, err := netcoreDate("startDate", b.StartDate, math.MinInt64/2)
 	if err != nil {

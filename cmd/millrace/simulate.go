@@ -73,12 +73,16 @@ func simulateFlags(c *cobra.Command, o *simulator.Options, listen, faults *strin
 	f.IntVar(&o.Limit, "limit", simulator.DefaultLimit, "requests a second for each endpoint (0: no limit)")
 	f.DurationVar(&o.CursorLife, "cursor-life", 0, "how long a cursor is accepted (0: for ever)")
 	f.StringVar(&o.ConversationsBy, "conversations-by", simulator.ByStart, "what windows of conversations filter: start or activity")
-	f.StringVar(&o.APIKey, "api-key", "", "the key to ask with (default "+simulator.DefaultAPIKey+")")
+	f.StringVar(&o.APIKey, "api-key", "", "the key to ask with, for Netcore the app's secret (default "+simulator.DefaultAPIKey+")")
 	f.StringVar((*string)(&o.Bounds), "bounds", string(simulator.HalfOpen), "whether the bounds of a window belong to it: half-open, inclusive, exclusive or open-start")
-	f.Float64Var(&o.Identical, "identical", 0.02, "the `share` of Feedyou's rows, 0 to 1, that come as several exact copies")
+	f.Float64Var(&o.Identical, "identical", 0.02, "the `share` of Feedyou's rows and Netcore's transcripts, 0 to 1, that come as several exact copies")
 	f.BoolVar(&o.Unsorted, "unsorted", false, "let Feedyou answer in no order")
 	f.BoolVar(&o.OldBot, "old-bot", false, "make Feedyou's bot an old one that has userData only")
 	f.BoolVar(&o.Timestamped, "timestamped", false, "give each row of Feedyou a user and a time, also where none are documented")
+	f.StringVar(&o.AppID, "app-id", "", "the app to log in to Netcore with (default "+simulator.DefaultAppID+")")
+	f.DurationVar(&o.TokenLife, "token-life", simulator.DefaultTokenLife, "how long a token of Netcore is accepted")
+	f.StringVar(&o.UsersBy, "users-by", simulator.UsersAscending, "the order of Netcore's users by their last interaction: ascending or descending")
+	f.BoolVar(&o.NetcoreSmallPages, "netcore-small-pages", false, "let Netcore refuse pages of more than 50 users")
 }
 
 func orDefault[T comparable](value, fallback T) T {

@@ -43,7 +43,7 @@ var headerCases = []string{
 	// Headers in what looks like the value of another one.
 	`{"headers":"Authorization: <x>"}`, `{"raw":"Accept: a\r\nAuthorization: <x>\r\n"}`, `{"Accept":["a","Authorization: <x>"]}`,
 	`{"headers":"{\"Cookie\":<[1]>}"}`, `{"a":{"b":"Accept: a\nX-Key: <x>"}}`,
-	`"headers: {\"Authorization\":<\"x\"}>"`, `"headers: {\"\\u0054oken\":<\"x\"}>"`,
+	`"headers: {\"Authorization\":<\"x\"}>"`, `"headers: {\"\\u0054oken\":<\"x\"}>"`, `"headers: {\"api.token\": <\"x\"}>"`, `"Accept: a, api.token: <x>"`,
 	`"Accept: */*, Authorization: <x>"`, `"Accept: */*; Authorization: <x>"`, `"Accept: x\u2028Authorization: <x>"`,
 	`"Authorization=<Bearer x>"`, `["Authorization=<x>","b"]`, `"a=b token c: <x>"`, `{"Referer":"https://h/?a=1&to%6ben=<x>"}`,
 	`[{"k":"Authorization","v":"<x>"},{"n":"Accept","v":"b"},{"field":"Cookie","content":<["x"]>},{"name":"Cookie: <x>","value":"<y>"}]`,

@@ -88,7 +88,7 @@ func secretIn(line []byte, what inside) (span, bool) {
 		if named {
 			name = bytes.TrimRight(name, " \t\"'")
 			name = name[bytes.LastIndexAny(name, " \t,;?&|\"'{}[]()<>")+1:]
-			host = line[at] == ':' && bytes.ContainsAny(name, "./")
+			host = line[at] == ':' && bytes.ContainsAny(name, "./") && at+1 < len(line) && '0' <= line[at+1] && line[at+1] <= '9'
 		}
 		if !host && mayHide(name) {
 			behind := bytes.TrimLeft(line[at+1:], " \t")
