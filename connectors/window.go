@@ -35,8 +35,9 @@ type windowRead struct {
 	slowest  time.Duration // answer, from the request to its first byte
 	shortest time.Duration // the shortest part that it was cut into; 0: it was not
 	failing  failures
-	pageKey  string // of the page that is being read; see [Page]
-	stuck    bool   // not even one second can be read before its cursor ends
+	pageKey  string    // of the page that is being read; see [Page]
+	asked    time.Time // of a walk: when its keys were asked for
+	stuck    bool      // not even one second can be read before its cursor ends
 }
 
 // verdict is what comes of reading a window.
@@ -61,7 +62,7 @@ func (r *windowRead) run(ctx context.Context) {
 	if r.behind != nil && r.key == nil { // a walk in which there is nothing to read
 		slot := &slot{lane: r.lane}
 		defer slot.release()
-		r.err = r.deliver(ctx, r.window, time.Time{}, (&builder{stream: r.lane.sub.stream}).finish(), r.behind, slot)
+		r.err = r.deliver(ctx, r.window, r.asked, (&builder{stream: r.lane.sub.stream}).finish(), r.behind, slot)
 		return
 	}
 	todo := []part{{r.window, r.cells}}
