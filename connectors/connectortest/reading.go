@@ -170,7 +170,7 @@ func faults(t *testing.T, h Harness) {
 func poison(t *testing.T, h Harness) {
 	// Rows without a time are read as the difference of two answers, of which the
 	// smaller is not published: what is in it alone, which no API does, is not seen.
-	o := simulator.Options{Seed: 6, Backlog: 1500, Timestamped: true, NetcoreSmallPages: true, Faults: simulator.Faults{simulator.Poison: .5}}
+	o := simulator.Options{Seed: 6, Backlog: 1500, Timestamped: true, NetcoreSmallPages: true, Faults: simulator.Faults{simulator.Poison: .7}}
 	h.apart(t, o, func(t *testing.T, stream *connectors.Stream, want func() simulator.Endpoint) {
 		if slices.Contains(h.Single, stream.Key.Stream) {
 			t.Skip("its answers hold no elements")
