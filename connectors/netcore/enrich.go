@@ -105,10 +105,10 @@ func (p *enricher) kept(a *connectors.Answer) ([]byte, error) {
 		named = named || string(name) == "customFields" || string(name) == "tags"
 	})
 	switch {
-	case !named:
-		return nil, errNotSingle
 	case dead != nil:
 		return nil, nil
+	case !named:
+		return nil, errNotSingle
 	}
 	return text, nil
 }
