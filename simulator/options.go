@@ -94,6 +94,33 @@ type Options struct {
 	// (also "") or [ByActivity].
 	ConversationsBy string
 
+	// ChangeBack is the share, 0 to 1, of NativeChat's conversations produced by
+	// Run whose document changes after the last message and, seconds later,
+	// changes back to the very bytes that it had: half of them while they are open
+	// and half once they are closed, which is then their last state. 0: none.
+	ChangeBack float64
+	// Ties is how many consecutive conversations of NativeChat share one StartedAt,
+	// and how many messages one CreatedAt, all to the millisecond; 0 and 1: each has
+	// its own. Those that Run produces share one for a second at most, so that none
+	// bears a time long past.
+	Ties int
+	// NativeChatDates is how NativeChat shows and compares dates: [NativeChatISO]
+	// (also ""), [NativeChatDate] or [NativeChatMillis]. A query with dates of
+	// another spelling matches nothing.
+	NativeChatDates string
+	// NativeChatAllMessages lets NativeChat list messages whatever the query; false:
+	// 400 for a listing whose query does not constrain Conversation, User or
+	// CreatedAt (with any operator; an $or has to in all its branches). They are
+	// counted either way.
+	NativeChatAllMessages bool
+	// NativeChatWrapper is the name of the member, e.g. "Result" or "data", that
+	// holds the list in an object beside the "Total" of matches; "": a bare array.
+	NativeChatWrapper string
+	// NativeChatNoID leaves the ids out of NativeChat's documents; messages name
+	// their conversation even so. In the account the ID of all, and the Key of
+	// conversations, is "" then.
+	NativeChatNoID bool
+
 	// Identical is the share, 0 to 1, of Feedyou's rows and Netcore's transcripts
 	// that come as 2 to 4 exact copies of the same time; 0: none. A user is never
 	// there twice.
@@ -165,6 +192,9 @@ func (o Options) withDefaults() (Options, error) {
 		return o, fmt.Errorf("simulator: UsersBy is %q; valid are %q and %q", o.UsersBy, UsersAscending, UsersDescending)
 	}
 	if err := o.Faults.validate(); err != nil {
+		return o, fmt.Errorf("simulator: %w", err)
+	}
+	if err := o.checkNativeChat(); err != nil {
 		return o, fmt.Errorf("simulator: %w", err)
 	}
 	return o, nil

@@ -56,6 +56,7 @@ func (p *program) simulate() *cobra.Command {
 		},
 	}
 	simulateFlags(c, &o, &listen, &faults)
+	nativeChatFlags(c, &o)
 	return c
 }
 
@@ -83,6 +84,17 @@ func simulateFlags(c *cobra.Command, o *simulator.Options, listen, faults *strin
 	f.DurationVar(&o.TokenLife, "token-life", simulator.DefaultTokenLife, "how long a token of Netcore is accepted")
 	f.StringVar(&o.UsersBy, "users-by", simulator.UsersAscending, "the order of Netcore's users by their last interaction: ascending or descending")
 	f.BoolVar(&o.NetcoreSmallPages, "netcore-small-pages", false, "let Netcore refuse pages of more than 50 users")
+}
+
+// nativeChatFlags declares the flags of simulate that are NativeChat's.
+func nativeChatFlags(c *cobra.Command, o *simulator.Options) {
+	f := c.Flags()
+	f.Float64Var(&o.ChangeBack, "change-back", 0.02, "the `share` of NativeChat's conversations, 0 to 1, that change and change back")
+	f.IntVar(&o.Ties, "ties", 0, "how many of NativeChat's conversations, and of its messages, share one time")
+	f.StringVar(&o.NativeChatDates, "native-dates", simulator.NativeChatISO, "how NativeChat shows and compares dates: iso, date or millis")
+	f.BoolVar(&o.NativeChatAllMessages, "native-all-messages", false, "let NativeChat list messages without a query")
+	f.StringVar(&o.NativeChatWrapper, "native-wrapper", "", "the `name` of the member that NativeChat puts its lists in (default a bare array)")
+	f.BoolVar(&o.NativeChatNoID, "native-no-id", false, "leave the ids out of NativeChat's documents")
 }
 
 func orDefault[T comparable](value, fallback T) T {
