@@ -21,7 +21,7 @@ type Settings struct {
 	AppSecret           string `mapstructure:"app_secret" doc:"The secret that belongs to it." required:"true" secret:"true"`
 	Channels            []int  `mapstructure:"channels" doc:"The channels to read, by their ids: 1010 webchat, 1014 whatsapp, 1016 telegram, 1017 facebook, 1021 instagramMessaging, ..." default:"([1010, 1014, 1016, 1017])"`
 	EnrichUsers         bool   `mapstructure:"enrich_users" doc:"Asks for each user's custom fields and tags too, a request for each user." default:"false"`
-	Transcripts         string `mapstructure:"transcripts" doc:"How messages are asked for: by_user lists the users and asks for each, by_channel asks for all of a channel, for accounts where that works. It names no user. Going from one way to the other publishes again what is read again." default:"by_user" oneof:"by_user|by_channel"`
+	Transcripts         string `mapstructure:"transcripts" doc:"How messages are asked for: by_user lists the users and asks for each of them; by_channel asks for all of a channel, for accounts where that works, and its messages name no user. Going from one way to the other publishes again what is read again." default:"by_user" oneof:"by_user|by_channel"`
 	connectors.Settings `mapstructure:",squash"`
 }
 
