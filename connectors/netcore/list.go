@@ -68,7 +68,8 @@ func (s *pageSize) ask(ctx context.Context, client *connectors.Client, call conn
 // goes to one end of the list, and all behind move up by one. All users move in
 // one direction only, but for those who act, so a list of several pages is read
 // forward and then backward: whom one way misses the other cannot. And who acts
-// meanwhile is listed again by the next poll.
+// meanwhile is listed again by the next poll. Both ways show the same users, whose
+// ids tell; what has no id may become two events or dead letters.
 type listing struct {
 	*api
 	client    *connectors.Client
@@ -188,15 +189,18 @@ func truth(value []byte) bool {
 
 // more says whether another page follows one of so many rows. Whatever says so
 // counts, as a page too many costs a request and one too few loses rows; but the
-// pages end behind the last that was announced, and with an empty one.
+// pages end behind the last that was announced, and with an empty one where that
+// was not.
 func (n counts) more(page, limit, rows int) bool {
 	if n.limit > 0 {
 		limit = int(n.limit)
 	}
 	switch {
+	case n.pages > int64(page):
+		return true
 	case rows == 0, n.pages > 0 && int64(page) > n.pages:
 		return false
-	case n.next, n.pages > int64(page):
+	case n.next:
 		return true
 	case n.total > 0:
 		return n.total > int64(page-1)*int64(limit)+int64(rows)

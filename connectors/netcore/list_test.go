@@ -26,7 +26,9 @@ func TestMore(t *testing.T) {
 		{counts{pages: 1, total: 50}, 1, 50, false},
 		{counts{pages: 2}, 1, 50, true},
 		{counts{pages: 2}, 2, 50, false},
-		{counts{pages: 2}, 1, 0, false}, // an empty page is the last
+		{counts{pages: 3}, 2, 0, true}, // an empty page in between
+		{counts{pages: 2}, 2, 0, false},
+		{counts{next: true, total: 90}, 1, 0, false}, // an empty page is the last
 		{counts{pages: 2, next: true}, 2, 1, true},
 		{counts{pages: 2, next: true}, 3, 1, false}, // or it would never end
 		{counts{next: true}, 9, 1, true},

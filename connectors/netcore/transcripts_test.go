@@ -98,6 +98,22 @@ func TestIdentity(t *testing.T) {
 	}
 }
 
+// Rows as deep as can be have an identity too, though it is told by a level more.
+func TestDeepRows(t *testing.T) {
+	deep := strings.Repeat("[", events.MaxDepth-2) + "%d" + strings.Repeat("]", events.MaxDepth-2)
+	seen := map[events.Identity]bool{}
+	for name, k := range map[string]string{transcripts: "1014/a/u", users: "1014"} {
+		s := streamOf(t, &fakeAPI{}, name, map[string]any{"enrich_users": true})
+		for i := range 2 {
+			p, ok := s.Prepare(fmt.Appendf(nil, `{"a":{"b":`+deep+`}}`, i), 0, connectors.Window{}, k)
+			if !ok || p.Dead != nil || seen[p.Identity] {
+				t.Errorf("%s: %t, %+v", name, ok, p.Dead)
+			}
+			seen[p.Identity] = true
+		}
+	}
+}
+
 func TestSenders(t *testing.T) {
 	validate := schemas(t)
 	for from, want := range map[string]string{
