@@ -267,7 +267,9 @@ http: {listen: ""}
 connectors:
   support: {type: deepconverse, base_url: %q, api_key: %s, bot_name: %s, since: %s, rate: 1000/s}
   acme: {type: feedyou, bot_id: acme, base_url: %q, function_key: %s, since: %s, rate: 1000/s}
-`, filepath.Join(t.TempDir(), "data"), server.URL, simulator.DefaultAPIKey, simulator.DefaultBotName, since, server.URL, simulator.DefaultAPIKey, since), app.Plugins(), nil)
+  mall: {type: netcore, base_url: %q, app_id: %s, app_secret: %s, channels: [1014], streams: [usage], since: %s, rate: 1000/s}
+`, filepath.Join(t.TempDir(), "data"), server.URL, simulator.DefaultAPIKey, simulator.DefaultBotName, since, server.URL, simulator.DefaultAPIKey, since,
+		server.URL, simulator.DefaultAppID, simulator.DefaultAPIKey, since), app.Plugins(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -63,6 +63,9 @@ type Connector struct {
 	Streams []*Stream
 	// Probe makes the smallest request that proves the credential.
 	Probe func(context.Context) error
+	// Notes are what a person should know of its settings, a sentence each, for
+	// those who check the configuration; nil: nothing.
+	Notes []string
 }
 
 // Stream is one endpoint of a connector that is polled on its own.
@@ -141,6 +144,9 @@ type Page struct {
 	// Next returns the cursor of the page that follows, nil when this was the
 	// window's last. It is called once Records has ended without an error.
 	Next func() (json.RawMessage, error)
+	// Key is what a record of the page can be mapped with again, as [Key.ID], where
+	// its text is not enough and the stream has no Walk; "": nothing is needed.
+	Key string
 	// Began is when the request was sent.
 	Began time.Time
 	// Took is how long the API thought before it began to answer.
@@ -204,7 +210,7 @@ type Batch struct {
 	Stream  *Stream
 	Lane    Lane
 	Window  Window
-	Key     string // the ID of the key that was read; "" where there are none
+	Key     string // the ID of the key that was read, or that its page has; "" where there are none
 	Records []Prepared
 	// Began is when the request was sent that gave the records, Ended when the
 	// last of them had come.

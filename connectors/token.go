@@ -70,7 +70,7 @@ func (t *Tokens) Get(ctx context.Context) (string, error) {
 			return t.text, nil
 		}
 		first := *t.failed
-		first.After = max(first.After, t.again.Sub(time.Now()))
+		first.After = max(first.After, time.Until(t.again))
 		return "", &first
 	}
 	t.keep(token, now)

@@ -215,6 +215,18 @@ func TestWalksAreResumed(t *testing.T) {
 	}
 }
 
+// A walk in which there is nothing to read moves the stream all the same.
+func TestAWalkOfNobodyMovesOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		now := time.Now()
+		stream := (&fakeUsers{listed: 10, limit: 10, latency: time.Second}).stream(t, func(o *Options) { o.Since = now.Add(-time.Hour) })
+		var kept store
+		if _, err := readOnce(t, stream, &kept, nil); err != nil || kept.Live.At.Before(now) {
+			t.Errorf("it stands at %s, %v", kept.Live.At, err)
+		}
+	})
+}
+
 // Four requests side by side take little more than a quarter of the time of one
 // after the other.
 func TestUsersAreReadSideBySide(t *testing.T) {

@@ -35,7 +35,9 @@ type windowRead struct {
 	slowest  time.Duration // answer, from the request to its first byte
 	shortest time.Duration // the shortest part that it was cut into; 0: it was not
 	failing  failures
-	stuck    bool // not even one second can be read before its cursor ends
+	pageKey  string    // of the page that is being read; see [Page]
+	asked    time.Time // of a walk: when its keys were asked for
+	stuck    bool      // not even one second can be read before its cursor ends
 }
 
 // verdict is what comes of reading a window.
@@ -60,7 +62,7 @@ func (r *windowRead) run(ctx context.Context) {
 	if r.behind != nil && r.key == nil { // a walk in which there is nothing to read
 		slot := &slot{lane: r.lane}
 		defer slot.release()
-		r.err = r.deliver(ctx, r.window, time.Time{}, (&builder{stream: r.lane.sub.stream}).finish(), r.behind, slot)
+		r.err = r.deliver(ctx, r.window, r.asked, (&builder{stream: r.lane.sub.stream}).finish(), r.behind, slot)
 		return
 	}
 	todo := []part{{r.window, r.cells}}
@@ -218,6 +220,7 @@ func (r *windowRead) ask(ctx context.Context, slot *slot, what Request, each fun
 		return nil, began, r.counted(err)
 	}
 	defer page.Close()
+	r.pageKey = page.Key
 	r.slowest = max(r.slowest, page.Took)
 	records := 0
 	for record, err := range page.Records {
@@ -311,7 +314,7 @@ func (r *windowRead) admit(ctx context.Context, slot *slot, own int) error {
 func (r *windowRead) deliver(ctx context.Context, w Window, began time.Time, b *Batch, after *Position, slot *slot) error {
 	b.Lane, b.Window, b.Began, b.Ended = r.lane.name, w, began, r.lane.sub.stream.client.now()
 	b.Requests, r.requests = r.requests, 0
-	if r.key != nil {
+	if b.Key = r.pageKey; r.key != nil {
 		b.Key = r.key.ID
 	}
 	if after != nil {

@@ -21,6 +21,8 @@ import (
 	"github.com/millrace-io/millrace/connectors"
 	"github.com/millrace-io/millrace/connectors/deepconverse"
 	"github.com/millrace-io/millrace/connectors/feedyou"
+	"github.com/millrace-io/millrace/connectors/netcore"
+	"github.com/millrace-io/millrace/events"
 	"github.com/millrace-io/millrace/simulator"
 )
 
@@ -45,7 +47,17 @@ type Harness struct {
 	Endpoint func(stream string) string
 	// Newer are the streams that an account may not have.
 	Newer []string
-	// Empty is the body of an answer without records.
+	// Single are the streams whose answers are one object each, and no list.
+	Single []string
+	// Blank is the text of a record that says that there is nothing; "": there is
+	// none. It may be read and not be in the account.
+	Blank string
+	// Timeless are the event types whose records bear no time.
+	Timeless []string
+	// Variants are ways in which the simulation of this API alone can differ; nil:
+	// none.
+	Variants []func(*simulator.Options)
+	// Empty is the body of an answer without records, to any request.
 	Empty string
 }
 
@@ -69,8 +81,30 @@ func Cases() map[string]Harness {
 			Ways:     []map[string]any{{"auth": "query"}},
 			Required: []string{"function_key"},
 			Endpoint: func(stream string) string { return "feedyou/" + stream },
-			Newer:    slices.DeleteFunc(slices.Clone(feedyou.Type.Streams), func(s string) bool { return s == "userData" }),
-			Empty:    "[]",
+			Variants: []func(*simulator.Options){
+				func(o *simulator.Options) { o.Unsorted, o.Identical = true, .3 },
+				func(o *simulator.Options) { o.Unsorted, o.Identical, o.Timestamped = true, .3, true },
+			},
+			Newer: slices.DeleteFunc(slices.Clone(feedyou.Type.Streams), func(s string) bool { return s == "userData" }),
+			Empty: "[]",
+		},
+		netcore.Type.Name: {
+			Type: netcore.Type,
+			Section: func(baseURL string) map[string]any {
+				return map[string]any{
+					"base_url": baseURL, "app_id": simulator.DefaultAppID, "app_secret": Secret, "channels": []int{1010, 1014, 1016, 1021},
+				}
+			},
+			Required: []string{"app_id", "app_secret"},
+			Endpoint: func(stream string) string { return "netcore/" + stream },
+			Single:   []string{"usage"},
+			Blank:    `{"totalMessages":0,"totalUsers":0}`,
+			Timeless: []string{events.TypeUsage},
+			Variants: []func(*simulator.Options){
+				func(o *simulator.Options) { o.Identical, o.NetcoreSmallPages = .3, true },
+				func(o *simulator.Options) { o.NetcoreSmallPages, o.UsersBy = true, simulator.UsersDescending },
+			},
+			Empty: `{"authToken":"t","totalMessages":0,"totalUsers":0,"users":[],"transcripts":[]}`,
 		},
 	}
 }

@@ -93,7 +93,7 @@ func refusals(t *testing.T, h Harness) {
 			if took := time.Since(began); r.err != nil || took < c.wait {
 				t.Errorf("%s, %s: after %s, %v", stream.Key.Stream, name, took, r.err)
 			}
-			compare(t, want, r)
+			h.compare(t, want, r)
 		})
 	}
 	for status, kind := range map[int]connectors.Kind{401: connectors.Fail, 403: connectors.Fail, 404: connectors.Unavailable} {
@@ -142,7 +142,7 @@ func wrongShapes(t *testing.T, h Harness) {
 				if r.err != nil || len(r.batches) == 0 || r.batches[0].Requests < 3 {
 					t.Errorf("%s: %d batches, the first not after three requests, or %v", stream.Key.Stream, len(r.batches), r.err)
 				}
-				compare(t, want, r)
+				h.compare(t, want, r)
 			})
 		})
 	}
