@@ -43,7 +43,7 @@ func TestHowFarABackfillIs(t *testing.T) {
 		want   float64
 	}{
 		"by its range":                 {window: time.Hour, want: 20},
-		"by the steps of its window":   {known: connectors.BackfillProgress{WalkDone: 1, WalkTotal: 2, Expected: 10_000}, window: 8 * time.Hour, want: 60},
+		"by the steps of its window":   {known: connectors.BackfillProgress{Walked: connectors.Walked{Keys: 1, Of: 2}, Expected: 10_000}, window: 8 * time.Hour, want: 60},
 		"by records":                   {known: connectors.BackfillProgress{Expected: 600}, want: 50},
 		"more records than expected":   {known: connectors.BackfillProgress{Expected: 200}, want: almost},
 		"fewer than its range's share": {known: connectors.BackfillProgress{Expected: 30_000}, want: 20},

@@ -26,17 +26,22 @@ var typeOf = map[string]string{
 	"feedyou/fuzzyQuestionAnswerLog": events.TypeAnswer,
 	"feedyou/integrationLog":         events.TypeIntegrationCall,
 	"feedyou/urlTracker":             events.TypeClick,
+	"netcore/usage":                  events.TypeUsage,
+	"netcore/users":                  events.TypeUser,
+	"netcore/transcripts":            events.TypeMessage,
+	"nativechat/conversations":       events.TypeConversation,
+	"nativechat/messages":            events.TypeMessage,
 }
 
 // published is what the topics hold of one endpoint.
 type published struct {
 	events   int
-	hashes   map[string]int             // of raw: how many events have it
-	first    map[string]*event          // with that hash
-	byID     map[string]string          // record id: hash of its last version
-	versions map[string]map[string]bool // record id: hashes
-	order    map[string][]string        // key: its record ids in the topic's order
-	dead     map[string]bool            // the bytes of dead letters
+	hashes   map[string]int            // of raw: how many events have it
+	first    map[string]*event         // with that hash
+	byID     map[string]string         // record id: hash of its last version
+	versions map[string]map[string]int // record id: hashes, and how often each is there
+	order    map[string][]string       // key: its record ids in the topic's order
+	dead     map[string]bool           // the bytes of dead letters
 }
 
 // ledgerOf follows events as they come and compares them with what the
@@ -54,7 +59,7 @@ func newLedgerOf(t *testing.T) *ledgerOf {
 	for name := range typeOf {
 		l.of[name] = &published{
 			hashes: map[string]int{}, first: map[string]*event{}, byID: map[string]string{},
-			versions: map[string]map[string]bool{}, order: map[string][]string{}, dead: map[string]bool{},
+			versions: map[string]map[string]int{}, order: map[string][]string{}, dead: map[string]bool{},
 		}
 	}
 	return l
@@ -86,28 +91,35 @@ func (l *ledgerOf) add(e *event) {
 		p.first[sum] = e
 	}
 	if p.versions[e.RecordID] == nil {
-		p.versions[e.RecordID] = map[string]bool{}
+		p.versions[e.RecordID] = map[string]int{}
 	} else if !changes(endpoint) {
 		l.t.Errorf("%s: the record %s is there twice", endpoint, e.RecordID)
 	}
-	if p.versions[e.RecordID][sum] {
-		l.t.Errorf("%s: a version of %s is there twice", endpoint, e.RecordID)
-	}
-	p.versions[e.RecordID][sum] = true
+	p.versions[e.RecordID][sum]++
 	p.byID[e.RecordID] = sum
 	p.order[e.Key] = append(p.order[e.Key], e.RecordID)
 }
 
 // changes says whether the records of an endpoint do.
 func changes(endpoint string) bool {
-	return endpoint == "deepconverse/conversations" || endpoint == "feedyou/userData"
+	switch endpoint {
+	case "deepconverse/conversations", "feedyou/userData", "netcore/usage", "netcore/users", "netcore/transcripts", "nativechat/conversations":
+		return true
+	}
+	return false
 }
+
+// nameless says whether the records of an endpoint have no id of the vendor's.
+func nameless(endpoint string) bool { return endpoint == "netcore/transcripts" }
 
 // missing returns what the account has and the topics have not, "" for nothing.
 func (l *ledgerOf) missing(a simulator.Account) string {
 	for name, e := range a.Endpoints {
 		p := l.of[name]
-		if p == nil {
+		switch {
+		case p == nil && len(e.Records) == 0: // such as logins
+			continue
+		case p == nil:
 			return "all of " + name
 		}
 		there := map[string]int{}
@@ -139,7 +151,7 @@ func (l *ledgerOf) compare(a simulator.Account) {
 		if read && changes(name) {
 			l.compareVersions(name, e.Records)
 		}
-		if name == "deepconverse/messages" && !l.late {
+		if (name == "deepconverse/messages" || name == "nativechat/messages") && !l.late {
 			l.compareOrder(p, e.Records)
 		}
 		for _, r := range e.Records {
@@ -155,14 +167,39 @@ func (l *ledgerOf) compare(a simulator.Account) {
 	}
 }
 
-// compareVersions wants no version that there never was.
+// compareVersions wants no version that there never was, and none more often than
+// it was.
 func (l *ledgerOf) compareVersions(name string, records []simulator.Record) {
 	l.t.Helper()
 	for _, r := range records {
-		for v := range l.of[name].versions[r.ID] {
-			if !slices.Contains(r.Versions, v) {
-				l.t.Errorf("%s: %s has a version that there never was", name, r.ID)
+		if r.ID == "" {
+			continue
+		}
+		was := map[string]int{} // more than once where a record changed back
+		for _, v := range r.Versions {
+			was[v]++
+		}
+		for v, n := range l.of[name].versions[r.ID] {
+			if n > was[v] {
+				l.t.Errorf("%s: %s has a version %d times that there was %d times", name, r.ID, n, was[v])
 			}
+		}
+	}
+	if !nameless(name) {
+		return
+	}
+	there := map[string]int{}
+	for _, r := range records {
+		if r.Versions == nil { // it never changed
+			there[r.SHA256]++
+		}
+		for _, v := range r.Versions {
+			there[v]++
+		}
+	}
+	for v, n := range l.of[name].hashes {
+		if n > there[v] {
+			l.t.Errorf("%s: a version of hash %s is there %d times, %d records had it", name, v, n, there[v])
 		}
 	}
 }

@@ -113,14 +113,28 @@ type world struct {
 const (
 	deepConverse = "deepconverse"
 	feedyou      = "feedyou"
+	netcore      = "netcore"
+	nativeChat   = "nativechat"
 )
+
+// startAll starts a world of which all APIs are read.
+func startAll(t *testing.T, o simulator.Options) *world {
+	t.Helper()
+	return startSome(t, o, deepConverse, feedyou, netcore, nativeChat)
+}
+
+// startSome starts a world of which some APIs are read.
+func startSome(t *testing.T, o simulator.Options, vendors ...string) *world {
+	t.Helper()
+	w := startWorld(t, o)
+	w.vendors = vendors
+	return w
+}
 
 // startBoth starts a world of which both APIs are read.
 func startBoth(t *testing.T, o simulator.Options) *world {
 	t.Helper()
-	w := startWorld(t, o)
-	w.vendors = []string{deepConverse, feedyou}
-	return w
+	return startSome(t, o, deepConverse, feedyou)
 }
 
 // read returns the vendors of the APIs that are read.
@@ -174,26 +188,29 @@ type settings struct {
 	name   string // the connector's
 	broker string // the broker section's nats map, without braces
 	http   string
-	extra  string // more keys of each connector
+	extra  string            // more keys of each connector
+	only   map[string]string // more keys of a vendor's
 }
 
 // configure writes a configuration and returns its path. The connectors are
-// support for DeepConverse and demo for Feedyou, or have another name and that
-// name with a 2.
+// support for DeepConverse, demo for Feedyou, shop for Netcore and chat for
+// NativeChat, or have another name and that name with a number.
 func (w *world) configure(t *testing.T, s settings) string {
 	t.Helper()
-	names := map[string]string{deepConverse: "support", feedyou: "demo"}
+	names := map[string]string{deepConverse: "support", feedyou: "demo", netcore: "shop", nativeChat: "chat"}
 	if s.name != "" {
-		names = map[string]string{deepConverse: s.name, feedyou: s.name + "2"}
+		names = map[string]string{deepConverse: s.name, feedyou: s.name + "2", netcore: s.name + "3", nativeChat: s.name + "4"}
 	}
 	keys := map[string]string{
 		deepConverse: fmt.Sprintf("api_key: %s\nbot_name: %s\n", simulator.DefaultAPIKey, simulator.DefaultBotName),
 		feedyou:      fmt.Sprintf("function_key: %s\nbot_id: acme\n", simulator.DefaultAPIKey),
+		netcore:      fmt.Sprintf("app_id: %s\napp_secret: %s\nchannels: [1010, 1014, 1016, 1021]\n", simulator.DefaultAppID, simulator.DefaultAPIKey),
+		nativeChat:   fmt.Sprintf("access_token: %s\nbot_id: %s\n", simulator.DefaultAPIKey, simulator.DefaultBotName),
 	}
 	text := fmt.Sprintf("broker:\n  nats: {%s}\nhttp: {listen: %q}\nconnectors:\n", s.broker, s.http)
 	for _, vendor := range w.read() {
 		text += "  " + names[vendor] + ":\n" + indent(fmt.Sprintf("type: %s\nbase_url: %s\n%ssince: %s\n%s",
-			vendor, w.url, keys[vendor], w.since.UTC().Format(time.RFC3339), s.extra))
+			vendor, w.url, keys[vendor], w.since.UTC().Format(time.RFC3339), s.extra+s.only[vendor]))
 	}
 	path := filepath.Join(t.TempDir(), "millrace.yaml")
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
