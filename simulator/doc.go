@@ -12,7 +12,7 @@
 //	GET  /_sim/account            all records that can be seen, as JSON lines
 //	GET  /_sim/account?summary=1  its first line only: the counts
 //	POST /_sim/faults             sets the faults, e.g. "429=0.1,reset=0.05"
-//	POST /_sim/put                adds the body as a row of Feedyou, see [Simulator.Put]
+//	POST /_sim/put                adds the body as a record, see [Simulator.Put]
 //	POST /_sim/pause              the world stands still
 //	POST /_sim/resume             and goes on
 package simulator

@@ -19,13 +19,17 @@ const maxPut = 256 << 20
 // in the account like any other: without an id or a key, and hashed as it is,
 // without masking. raw is served as it is, so it can be anything that the tests
 // want to find in a list, but empty.
+//
+// "nativechat/messages" takes messages the same way. What a message says of its
+// id, its Conversation and its User, if it is JSON, is what the account has and
+// what queries find it by; its CreatedAt is at.
 func (s *Simulator) Put(endpoint string, at time.Time, raw []byte, copies int) error {
 	if len(raw) == 0 || copies < 1 {
 		return fmt.Errorf("simulator: %d copies of a row of %d bytes; it takes one or more of each", copies, len(raw))
 	}
 	i := slices.IndexFunc(s.ports, func(p *port) bool { return p.name == endpoint && p.put != nil })
 	if i < 0 {
-		return fmt.Errorf("simulator: %q takes no rows; those of Feedyou do, but for userData", endpoint)
+		return fmt.Errorf("simulator: %q takes no rows; those of Feedyou do, but for userData, and nativechat/messages", endpoint)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -50,6 +50,9 @@ func New(options Options) (*Simulator, error) {
 			p := &port{endpoint: e, limiter: newLimiter(options.Limit)}
 			s.ports = append(s.ports, p)
 			s.mux.HandleFunc(e.pattern, s.serve(p))
+			if e.also != "" {
+				s.mux.HandleFunc(e.also, s.serve(p))
+			}
 		}
 	}
 	s.mux.HandleFunc("GET /_sim/account", s.serveAccount)

@@ -20,12 +20,14 @@ type vendor interface {
 var vendors = []func(*Options) vendor{
 	func(o *Options) vendor { return newDeepConverse(o) },
 	func(o *Options) vendor { return newFeedyou(o) },
+	func(o *Options) vendor { return newNativeChat(o) },
 }
 
 // endpoint is one address of a vendor.
 type endpoint struct {
 	name    string // in the account, e.g. "deepconverse/messages"
 	pattern string // for [http.ServeMux], e.g. "GET /export/messages"
+	also    string // a second pattern of the same endpoint; "": none
 	// authorize returns a refusal for a request without the right credentials,
 	// nil for one with them. It comes before the limiter and the faults.
 	authorize func(*http.Request) *answer

@@ -14,6 +14,7 @@ type conversation struct {
 	last     int64 // its last activity
 	said     int   // how many of the dialogue's turns were said
 	closed   bool  // somebody drew a line under it: tags and metadata change
+	waiting  bool  // for some seconds, see Options.ChangeBack
 }
 
 // over reports whether there is nothing left to say.
@@ -185,7 +186,9 @@ func (w *world) speak(due time.Time) {
 	w.tellChanged(c)
 	if c.over() {
 		w.ongoing[i] = nil
-		w.later(pending{at: due.Add(time.Duration(5+w.dice.below(60)) * time.Second), closes: c})
+		closing := due.Add(time.Duration(5+w.dice.below(60)) * time.Second)
+		w.later(pending{at: closing, closes: c})
+		w.planChangeBack(c, due, closing)
 	}
 }
 
@@ -193,6 +196,10 @@ func (w *world) speak(due time.Time) {
 func (w *world) happen(p pending) {
 	if p.late != nil {
 		w.tell(*p.late)
+		return
+	}
+	if p.flips != nil {
+		w.flip(p.flips)
 		return
 	}
 	p.closes.closed = true
@@ -223,13 +230,14 @@ func (w *world) later(p pending) {
 // has something new about every ten seconds.
 func slotsFor(rate float64) int { return int(min(max(rate*10, 4), 4096)) }
 
-// pending is something that happens later: a late message comes to light, or a
-// conversation is closed.
+// pending is something that happens later: a late message comes to light, a
+// conversation is closed, or it begins or ends to wait.
 type pending struct {
 	at     time.Time
 	order  uint64 // among those of the same time
 	late   *message
 	closes *conversation
+	flips  *conversation
 }
 
 // pendingHeap has the earliest first.

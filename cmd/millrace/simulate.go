@@ -79,6 +79,18 @@ func simulateFlags(c *cobra.Command, o *simulator.Options, listen, faults *strin
 	f.BoolVar(&o.Unsorted, "unsorted", false, "let Feedyou answer in no order")
 	f.BoolVar(&o.OldBot, "old-bot", false, "make Feedyou's bot an old one that has userData only")
 	f.BoolVar(&o.Timestamped, "timestamped", false, "give each row of Feedyou a user and a time, also where none are documented")
+	nativeChatFlags(c, o)
+}
+
+// nativeChatFlags declares the flags of simulate that are NativeChat's.
+func nativeChatFlags(c *cobra.Command, o *simulator.Options) {
+	f := c.Flags()
+	f.Float64Var(&o.ChangeBack, "change-back", 0.02, "the `share` of NativeChat's conversations, 0 to 1, that change and change back")
+	f.IntVar(&o.Ties, "ties", 0, "how many of NativeChat's conversations, and of its messages, share one time")
+	f.StringVar(&o.NativeChatDates, "native-dates", simulator.NativeChatISO, "how NativeChat shows and compares dates: iso, date or millis")
+	f.BoolVar(&o.NativeChatAllMessages, "native-all-messages", false, "let NativeChat list messages without a query")
+	f.StringVar(&o.NativeChatWrapper, "native-wrapper", "", "the `name` of the member that NativeChat puts its lists in (default a bare array)")
+	f.BoolVar(&o.NativeChatNoID, "native-no-id", false, "leave the ids out of NativeChat's documents")
 }
 
 func orDefault[T comparable](value, fallback T) T {
