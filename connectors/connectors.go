@@ -63,6 +63,8 @@ type Connector struct {
 	Streams []*Stream
 	// Probe makes the smallest request that proves the credential.
 	Probe func(context.Context) error
+	// Notes are what check tells besides, a sentence each. Probe may add to them.
+	Notes []string
 }
 
 // Stream is one endpoint of a connector that is polled on its own.

@@ -53,6 +53,7 @@ type walk struct {
 	window Window
 	keys   []Key // that are still to be read
 	last   string
+	listed time.Time // when listing them began
 	begun  bool
 }
 
@@ -72,6 +73,7 @@ func (l *lane) walk(ctx context.Context, w Window, cursor json.RawMessage) (*wal
 	if cursor != nil && json.Unmarshal(cursor, &done) != nil {
 		done = walked{} // it is not ours: the window begins again
 	}
+	listed := l.sub.stream.client.now()
 	keys, err := l.list(ctx, w)
 	if err != nil {
 		return nil, err
@@ -84,7 +86,7 @@ func (l *lane) walk(ctx context.Context, w Window, cursor json.RawMessage) (*wal
 	}
 	l.walked, l.toWalk = todo, len(keys)
 	l.tell()
-	return &walk{window: w, keys: keys[todo:], last: done.Behind}, nil
+	return &walk{window: w, keys: keys[todo:], last: done.Behind, listed: listed}, nil
 }
 
 // tell makes known how far the walk has come.
@@ -164,7 +166,7 @@ func (w *walk) next(l *lane) *windowRead {
 	if w.begun && len(w.keys) == 0 {
 		return nil
 	}
-	r := &windowRead{lane: l, window: w.window, out: make(chan *Batch, 64)}
+	r := &windowRead{lane: l, window: w.window, listed: w.listed, out: make(chan *Batch, 64)}
 	if !w.begun {
 		r.requests, l.listed = l.listed, 0
 	}

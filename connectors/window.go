@@ -22,6 +22,7 @@ type windowRead struct {
 	key    *Key            // the key that is read; nil where there are none
 	before *Position       // of a walk: where the lane stands until the key is done
 	behind *Position       // of a walk: where it stands then; not nil
+	listed time.Time       // of a walk: when listing its keys began
 	out    chan *Batch
 	err    error // why out was closed early; read it after out is closed
 
@@ -60,7 +61,7 @@ func (r *windowRead) run(ctx context.Context) {
 	if r.behind != nil && r.key == nil { // a walk in which there is nothing to read
 		slot := &slot{lane: r.lane}
 		defer slot.release()
-		r.err = r.deliver(ctx, r.window, time.Time{}, (&builder{stream: r.lane.sub.stream}).finish(), r.behind, slot)
+		r.err = r.deliver(ctx, r.window, r.listed, (&builder{stream: r.lane.sub.stream}).finish(), r.behind, slot)
 		return
 	}
 	todo := []part{{r.window, r.cells}}

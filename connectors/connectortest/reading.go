@@ -60,8 +60,13 @@ func read(t *testing.T, stream *connectors.Stream, kept connectors.ProgressStore
 // each runs a test for every stream of a connector over a simulator, side by side.
 func (h Harness) each(t *testing.T, o simulator.Options, keys map[string]any, test func(t *testing.T, stream *connectors.Stream, want func() simulator.Endpoint)) {
 	t.Helper()
-	s, address := simulate(t, o)
-	for _, stream := range h.connect(t, address, keys).Streams {
+	var s *simulator.Simulator
+	serve := func() (address string) {
+		s, address = simulate(t, o)
+		return address
+	}
+	h.apart(t, keys, serve, func(stream *connectors.Stream) {
+		s := s
 		want := func() simulator.Endpoint {
 			e := s.Account().Endpoints[h.Endpoint(stream.Key.Stream)]
 			if len(e.Records) == 0 {
@@ -73,7 +78,7 @@ func (h Harness) each(t *testing.T, o simulator.Options, keys map[string]any, te
 			t.Parallel()
 			test(t, stream, want)
 		})
-	}
+	})
 }
 
 func readsAll(t *testing.T, h Harness) {
@@ -259,11 +264,33 @@ func ties(t *testing.T, h Harness) {
 	}
 }
 
-// pages reads all pages of a window, and keeps the hashes of what they show.
+// pages reads all pages of a window, of every key where there are any, and keeps
+// the hashes of what they show.
 func pages(t *testing.T, stream *connectors.Stream, w connectors.Window, found map[string]bool) {
 	t.Helper()
+	from, to := w.From.Add(-time.Second), w.To.Add(time.Second)
+	if stream.Walk == nil {
+		pagesOf(t, stream, connectors.Request{From: from, To: to}, found)
+		return
+	}
 	for cursor := []byte(nil); ; {
-		page, err := stream.Pager.Page(t.Context(), connectors.Request{From: w.From.Add(-time.Second), To: w.To.Add(time.Second), Cursor: cursor})
+		keys, err := stream.Walk.Keys(t.Context(), connectors.KeysRequest{From: from, To: to, All: true, Cursor: cursor})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, key := range keys.Keys {
+			pagesOf(t, stream, connectors.Request{From: from, To: to, Key: key}, found)
+		}
+		if cursor = keys.Next; cursor == nil {
+			return
+		}
+	}
+}
+
+func pagesOf(t *testing.T, stream *connectors.Stream, r connectors.Request, found map[string]bool) {
+	t.Helper()
+	for {
+		page, err := stream.Pager.Page(t.Context(), r)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -282,7 +309,7 @@ func pages(t *testing.T, stream *connectors.Stream, w connectors.Window, found m
 		if err != nil {
 			t.Fatal(err)
 		}
-		if cursor = next; next == nil {
+		if r.Cursor = next; next == nil {
 			return
 		}
 	}
