@@ -22,6 +22,8 @@ type CheckResult struct {
 	Account string `json:"account,omitempty"`
 	Streams string `json:"streams,omitempty"`
 	Result  string `json:"result"` // "valid", "ok" or what is wrong
+	// Notes are what should be known besides, a sentence each; nil: nothing.
+	Notes []string `json:"notes,omitempty"`
 }
 
 // probeTimeout bounds each credential's and the broker's trial.
@@ -55,6 +57,7 @@ func Check(ctx context.Context, file *config.File, connect bool, log *slog.Logge
 	}
 	for _, c := range made {
 		add(CheckResult{What: "connector " + c.Name, Kind: c.Vendor, Account: c.Account, Streams: streamNames(c)}, c.Probe)
+		results[len(results)-1].Notes = c.Notes // a trial may have added some
 	}
 	where := "embedded, in " + file.Broker.NATS.Dir
 	if file.Broker.NATS.URL != "" {
@@ -99,7 +102,7 @@ func streamNames(c *connectors.Connector) string {
 	return strings.Join(names, ", ")
 }
 
-// WriteCheck writes a table.
+// WriteCheck writes a table, and the notes below it.
 func WriteCheck(w io.Writer, results []CheckResult) error {
 	t := tabwriter.NewWriter(w, 2, 8, 2, ' ', 0)
 	fmt.Fprintln(t, "WHAT\tKIND\tACCOUNT\tSTREAMS\tRESULT")
@@ -110,5 +113,13 @@ func WriteCheck(w io.Writer, results []CheckResult) error {
 		}
 		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", r.What, r.Kind, r.Account, streams, r.Result)
 	}
-	return t.Flush()
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	for _, r := range results {
+		for _, note := range r.Notes {
+			fmt.Fprintf(w, "%s: %s\n", r.What, note)
+		}
+	}
+	return nil
 }
