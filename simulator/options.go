@@ -72,19 +72,6 @@ type Options struct {
 	// Faults are the probabilities with which requests go wrong.
 	Faults Faults
 
-	// APIKey is the key to ask with; "": [DefaultAPIKey]. To DeepConverse the key
-	// "basic-plan" is always known, and always refused for its plan.
-	APIKey string
-	// BotName is the one bot that exists; "": [DefaultBotName].
-	BotName string
-	// CursorLife is how long a cursor is accepted; 0: for ever.
-	CursorLife time.Duration
-	// Bounds of the windows; "": [HalfOpen].
-	Bounds Bounds
-	// ConversationsBy is what the windows of conversations filter by: [ByStart]
-	// (also "") or [ByActivity].
-	ConversationsBy string
-
 	// ChangeBack is the share, 0 to 1, of NativeChat's conversations produced by
 	// Run whose document changes after the last message and, seconds later,
 	// changes back to the very bytes that it had: half of them while they are open
@@ -111,6 +98,19 @@ type Options struct {
 	// their conversation even so. In the account the ID of all, and the Key of
 	// conversations, is "" then.
 	NativeChatNoID bool
+
+	// APIKey is the key to ask with; "": [DefaultAPIKey]. To DeepConverse the key
+	// "basic-plan" is always known, and always refused for its plan.
+	APIKey string
+	// BotName is the one bot that exists; "": [DefaultBotName].
+	BotName string
+	// CursorLife is how long a cursor is accepted; 0: for ever.
+	CursorLife time.Duration
+	// Bounds of the windows; "": [HalfOpen].
+	Bounds Bounds
+	// ConversationsBy is what the windows of conversations filter by: [ByStart]
+	// (also "") or [ByActivity].
+	ConversationsBy string
 
 	// Identical is the share, 0 to 1, of Feedyou's rows that come as 2 to 4 exact
 	// copies of the same time; 0: none. A user is never there twice.
