@@ -114,7 +114,7 @@ func (d decoded) selected(texts []string, keep func(map[string]any) bool) []stri
 	return slices.DeleteFunc(slices.Clone(texts), func(text string) bool { return !keep(d[text]) })
 }
 
-// everything is a query that finds all messages and that a listing of them may ask.
-var everything = params{"query": `{"$or":[{"CreatedAt":{"$gte":""}},{"CreatedAt":{"$gte":0}},{"CreatedAt":{"$gte":{"$date":0}}}]}`}
+// anyMessage is a query that finds all messages and that a listing of them may ask.
+var anyMessage = params{"query": `{"$or":[{"CreatedAt":{"$gte":""}},{"CreatedAt":{"$gte":0}},{"CreatedAt":{"$gte":{"$date":0}}}]}`}
 
 func sha256Hex(text string) string { return fmt.Sprintf("%x", sha256.Sum256([]byte(text))) }

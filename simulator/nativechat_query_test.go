@@ -201,7 +201,7 @@ func TestSorting(t *testing.T) {
 
 func TestLimitAndSkip(t *testing.T) {
 	s := build(t, Options{Seed: 2, Backlog: 2500})
-	all := allDocuments(t, s, "messages", everything)
+	all := allDocuments(t, s, "messages", anyMessage)
 	if len(all) != 2500 {
 		t.Fatalf("%d messages", len(all))
 	}
@@ -209,7 +209,7 @@ func TestLimitAndSkip(t *testing.T) {
 		limit, skip string
 		from, to    int
 	}{{"", "", 0, 100}, {"1", "", 0, 1}, {"1000", "", 0, 1000}, {"1000", "2000", 2000, 2500}, {"7", "2499", 2499, 2500}, {"", "2500", 0, 0}, {"", "99999", 0, 0}} {
-		for _, query := range []string{everything["query"], `{"CreatedAt":{"$gte":""}}`} {
+		for _, query := range []string{anyMessage["query"], `{"CreatedAt":{"$gte":""}}`} {
 			p := params{"query": query}
 			if c.limit != "" {
 				p["limit"] = c.limit
@@ -228,7 +228,7 @@ func TestWrapper(t *testing.T) {
 	bare := build(t, Options{Seed: 2, Backlog: 500})
 	for _, name := range []string{"Result", "data"} {
 		s := build(t, Options{Seed: 2, Backlog: 500, NativeChatWrapper: name})
-		for _, p := range []params{everything, {"query": `{"CreatedAt":{"$gte":"2026-03-02"}}`, "skip": "20", "sort": "CreatedAt"}, {"query": `{"User":"x"}`}} {
+		for _, p := range []params{anyMessage, {"query": `{"CreatedAt":{"$gte":"2026-03-02"}}`, "skip": "20", "sort": "CreatedAt"}, {"query": `{"User":"x"}`}} {
 			var object map[string]json.RawMessage
 			body := native(t, s, "messages", p).Body.Bytes()
 			if err := json.Unmarshal(body, &object); err != nil || len(object) != 2 {
