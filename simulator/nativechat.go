@@ -14,6 +14,13 @@ import (
 	"time"
 )
 
+// How NativeChat shows and compares dates.
+const (
+	NativeChatISO    = "iso"    // text like 2026-01-02T03:04:05.678Z, compared as text
+	NativeChatDate   = "date"   // shown as that text, but only {"$date": ...} matches
+	NativeChatMillis = "millis" // numbers, UNIX milliseconds
+)
+
 // nativeChat is the Administration API of NativeChat: two collections of
 // documents, each asked by a predicate, sorted, and read by skip and limit.
 type nativeChat struct {
@@ -39,8 +46,10 @@ type nativeThread struct {
 	counted, byUser, byBot, errors int
 }
 
-// checkNativeChat returns what is wrong with the options that are NativeChat's.
+// checkNativeChat fills the options that are NativeChat's in, and returns what is
+// wrong with them.
 func (o *Options) checkNativeChat() error {
+	setDefault(&o.NativeChatDates, NativeChatISO)
 	dates := []string{NativeChatISO, NativeChatDate, NativeChatMillis}
 	switch {
 	case !(o.ChangeBack >= 0 && o.ChangeBack <= 1):

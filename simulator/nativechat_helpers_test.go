@@ -97,13 +97,24 @@ func at(fields any, path ...string) any {
 	return fields
 }
 
-// selected returns those of the documents that are to be kept.
-func selected(t testing.TB, texts []string, keep func(map[string]any) bool) []string {
+// decoded are documents by their text.
+type decoded map[string]map[string]any
+
+func decodeAll(t testing.TB, texts []string) decoded {
 	t.Helper()
-	return slices.DeleteFunc(slices.Clone(texts), func(text string) bool { return !keep(fieldsOf(t, text)) })
+	d := decoded{}
+	for _, text := range texts {
+		d[text] = fieldsOf(t, text)
+	}
+	return d
 }
 
-// everything is a query that finds all messages and that a listing of them may ask.
-var everything = params{"query": `{"$or":[{"CreatedAt":{"$gte":""}},{"CreatedAt":{"$gte":0}},{"CreatedAt":{"$gte":{"$date":0}}}]}`}
+// selected returns those of the documents that are to be kept.
+func (d decoded) selected(texts []string, keep func(map[string]any) bool) []string {
+	return slices.DeleteFunc(slices.Clone(texts), func(text string) bool { return !keep(d[text]) })
+}
+
+// anyMessage is a query that finds all messages and that a listing of them may ask.
+var anyMessage = params{"query": `{"$or":[{"CreatedAt":{"$gte":""}},{"CreatedAt":{"$gte":0}},{"CreatedAt":{"$gte":{"$date":0}}}]}`}
 
 func sha256Hex(text string) string { return fmt.Sprintf("%x", sha256.Sum256([]byte(text))) }

@@ -19,9 +19,10 @@ type wanted struct {
 // all documents keeps: some of them, but not all.
 func find(t *testing.T, s *Simulator, path string, all []string, queries []wanted) {
 	t.Helper()
+	fields := decodeAll(t, all)
 	for _, q := range queries {
 		p := params{"query": q.query}
-		want := selected(t, all, q.keep)
+		want := fields.selected(all, q.keep)
 		if len(want) == 0 || len(want) == len(all) {
 			t.Errorf("%s proves nothing: %d of %d", q.query, len(want), len(all))
 		}
@@ -88,18 +89,19 @@ func TestQueriesOfConversations(t *testing.T) {
 }
 
 func TestQueriesOfMessages(t *testing.T) {
-	s := build(t, Options{Seed: 2, Backlog: 3000, NativeChatAllMessages: true})
+	s := build(t, Options{Seed: 2, Backlog: 3000, Span: 6 * time.Hour, NativeChatAllMessages: true})
 	all := allDocuments(t, s, "messages", nil)
 	some := fieldsOf(t, all[len(all)/2])
-	conversation, user, time := some["Conversation"], some["User"], some["CreatedAt"].(string)
+	conversation, user, moment := some["Conversation"], some["User"], some["CreatedAt"].(string)
 	find(t, s, "messages", all, []wanted{
 		{fmt.Sprintf(`{"Conversation":%q}`, conversation), func(d map[string]any) bool { return d["Conversation"] == conversation }},
 		{fmt.Sprintf(`{"User":%q}`, user), func(d map[string]any) bool { return d["User"] == user }},
 		{fmt.Sprintf(`{"User":%q,"From":"user"}`, user), func(d map[string]any) bool { return d["User"] == user && d["From"] == "user" }},
 		{fmt.Sprintf(`{"Conversation":%q,"User":%q}`, conversation, user), func(d map[string]any) bool { return d["Conversation"] == conversation }},
-		{fmt.Sprintf(`{"Conversation":%q,"CreatedAt":{"$gt":%q}}`, conversation, time[:16]), func(d map[string]any) bool {
-			return d["Conversation"] == conversation && d["CreatedAt"].(string) > time[:16]
+		{fmt.Sprintf(`{"Conversation":%q,"CreatedAt":{"$gt":%q}}`, conversation, moment[:16]), func(d map[string]any) bool {
+			return d["Conversation"] == conversation && d["CreatedAt"].(string) > moment[:16]
 		}},
+		{fmt.Sprintf(`{"CreatedAt":{"$gt":%q}}`, moment), func(d map[string]any) bool { return d["CreatedAt"].(string) > moment }},
 		{fmt.Sprintf(`{"Conversation":{"$in":[%q]}}`, conversation), func(d map[string]any) bool { return d["Conversation"] == conversation }},
 		{`{"QuickReplies.Title":"No"}`, func(d map[string]any) bool { list, _ := d["QuickReplies"].([]any); return len(list) > 0 }},
 		{`{"Attachments.Size":{"$gt":500000}}`, func(d map[string]any) bool {
@@ -155,6 +157,7 @@ func TestDatesMatchInOneSpellingOnly(t *testing.T) {
 func TestSorting(t *testing.T) {
 	s := build(t, Options{Seed: 2, Backlog: 3000, Ties: 40})
 	all := allDocuments(t, s, "conversations", nil)
+	fields := decodeAll(t, all)
 	name := func(d map[string]any) string { return at(d, "Data", "user", "FirstName").(string) }
 	started := func(d map[string]any) string { return d["StartedAt"].(string) }
 	for text, compare := range map[string]func(a, b map[string]any) int{
@@ -183,13 +186,13 @@ func TestSorting(t *testing.T) {
 		},
 	} {
 		want := slices.Clone(all)
-		slices.SortStableFunc(want, func(a, b string) int { return compare(fieldsOf(t, a), fieldsOf(t, b)) })
+		slices.SortStableFunc(want, func(a, b string) int { return compare(fields[a], fields[b]) })
 		if got := allDocuments(t, s, "conversations", params{"sort": text}); !slices.Equal(got, want) {
 			t.Errorf("%s: not in order", text)
 		}
 		// Of some only, and a page from the middle.
 		query := params{"query": `{"Status":"success"}`, "sort": text, "skip": "50", "limit": "30"}
-		want = selected(t, want, func(d map[string]any) bool { return d["Status"] == "success" })
+		want = fields.selected(want, func(d map[string]any) bool { return d["Status"] == "success" })
 		if got := documents(t, s, "conversations", query); !slices.Equal(got, want[50:80]) {
 			t.Errorf("%s: not in order where there is a query", text)
 		}
@@ -198,7 +201,7 @@ func TestSorting(t *testing.T) {
 
 func TestLimitAndSkip(t *testing.T) {
 	s := build(t, Options{Seed: 2, Backlog: 2500})
-	all := allDocuments(t, s, "messages", everything)
+	all := allDocuments(t, s, "messages", anyMessage)
 	if len(all) != 2500 {
 		t.Fatalf("%d messages", len(all))
 	}
@@ -206,7 +209,7 @@ func TestLimitAndSkip(t *testing.T) {
 		limit, skip string
 		from, to    int
 	}{{"", "", 0, 100}, {"1", "", 0, 1}, {"1000", "", 0, 1000}, {"1000", "2000", 2000, 2500}, {"7", "2499", 2499, 2500}, {"", "2500", 0, 0}, {"", "99999", 0, 0}} {
-		for _, query := range []string{everything["query"], `{"CreatedAt":{"$gte":""}}`} {
+		for _, query := range []string{anyMessage["query"], `{"CreatedAt":{"$gte":""}}`} {
 			p := params{"query": query}
 			if c.limit != "" {
 				p["limit"] = c.limit
@@ -225,7 +228,7 @@ func TestWrapper(t *testing.T) {
 	bare := build(t, Options{Seed: 2, Backlog: 500})
 	for _, name := range []string{"Result", "data"} {
 		s := build(t, Options{Seed: 2, Backlog: 500, NativeChatWrapper: name})
-		for _, p := range []params{everything, {"query": `{"CreatedAt":{"$gte":"2026-03-02"}}`, "skip": "20", "sort": "CreatedAt"}, {"query": `{"User":"x"}`}} {
+		for _, p := range []params{anyMessage, {"query": `{"CreatedAt":{"$gte":"2026-03-02"}}`, "skip": "20", "sort": "CreatedAt"}, {"query": `{"User":"x"}`}} {
 			var object map[string]json.RawMessage
 			body := native(t, s, "messages", p).Body.Bytes()
 			if err := json.Unmarshal(body, &object); err != nil || len(object) != 2 {

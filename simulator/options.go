@@ -40,13 +40,6 @@ const (
 	ByActivity = "activity"
 )
 
-// How NativeChat shows and compares dates.
-const (
-	NativeChatISO    = "iso"    // text like 2026-01-02T03:04:05.678Z, compared as text
-	NativeChatDate   = "date"   // shown as that text, but only {"$date": ...} matches
-	NativeChatMillis = "millis" // numbers, UNIX milliseconds
-)
-
 // Options describe a world and how it is served. The zero value is an empty
 // world without limits or faults.
 type Options struct {
@@ -79,6 +72,33 @@ type Options struct {
 	// Faults are the probabilities with which requests go wrong.
 	Faults Faults
 
+	// ChangeBack is the share, 0 to 1, of NativeChat's conversations produced by
+	// Run whose document changes after the last message and, seconds later,
+	// changes back to the very bytes that it had: half of them while they are open
+	// and half once they are closed, which is then their last state. 0: none.
+	ChangeBack float64
+	// Ties is how many consecutive conversations of NativeChat share one StartedAt,
+	// and how many messages one CreatedAt, all to the millisecond; 0 and 1: each has
+	// its own. Those that Run produces share one for a second at most, so that none
+	// bears a time long past.
+	Ties int
+	// NativeChatDates is how NativeChat shows and compares dates: [NativeChatISO]
+	// (also ""), [NativeChatDate] or [NativeChatMillis]. A query with dates of
+	// another spelling matches nothing.
+	NativeChatDates string
+	// NativeChatAllMessages lets NativeChat list messages whatever the query; false:
+	// 400 for a listing whose query does not constrain Conversation, User or
+	// CreatedAt (with any operator; an $or has to in all its branches). They are
+	// counted either way.
+	NativeChatAllMessages bool
+	// NativeChatWrapper is the name of the member, e.g. "Result" or "data", that
+	// holds the list in an object beside the "Total" of matches; "": a bare array.
+	NativeChatWrapper string
+	// NativeChatNoID leaves the ids out of NativeChat's documents; messages name
+	// their conversation even so. In the account the ID of all, and the Key of
+	// conversations, is "" then.
+	NativeChatNoID bool
+
 	// APIKey is the key to ask with; "": [DefaultAPIKey]. To DeepConverse the key
 	// "basic-plan" is always known, and always refused for its plan.
 	APIKey string
@@ -104,32 +124,6 @@ type Options struct {
 	// neither by the vendor's documentation: nlpLog, outgoingSms and urlTracker.
 	Timestamped bool
 
-	// ChangeBack is the share, 0 to 1, of NativeChat's conversations produced by
-	// Run whose document changes after the last message and, seconds later,
-	// changes back to the very bytes that it had: half of them while they are open
-	// and half once they are closed, which is then their last state. 0: none.
-	ChangeBack float64
-	// Ties is how many consecutive conversations of NativeChat share one StartedAt,
-	// and how many messages one CreatedAt, all to the millisecond; 0 and 1: each has
-	// its own. Those that Run produces share one for a second at most, so that none
-	// bears a time long past.
-	Ties int
-	// NativeChatDates is how NativeChat shows and compares dates: [NativeChatISO]
-	// (also ""), [NativeChatDate] or [NativeChatMillis]. A query with dates of
-	// another spelling matches nothing.
-	NativeChatDates string
-	// NativeChatAllMessages lets NativeChat list messages whatever the query; false:
-	// 400 for a listing whose query does not constrain Conversation, User or
-	// CreatedAt (with any operator; an $or has to in all its branches). They are
-	// counted either way.
-	NativeChatAllMessages bool
-	// NativeChatWrapper is the name of the member, e.g. "Result" or "data", that
-	// holds the list in an object beside the "Total" of matches; "": a bare array.
-	NativeChatWrapper string
-	// NativeChatNoID leaves the ids out of NativeChat's documents; messages name
-	// their conversation even so.
-	NativeChatNoID bool
-
 	// Now is the clock; nil: time.Now.
 	Now func() time.Time
 }
@@ -142,7 +136,6 @@ func (o Options) withDefaults() (Options, error) {
 	setDefault(&o.BotName, DefaultBotName)
 	setDefault(&o.Bounds, HalfOpen)
 	setDefault(&o.ConversationsBy, ByStart)
-	setDefault(&o.NativeChatDates, NativeChatISO)
 	if o.Now == nil {
 		o.Now = time.Now
 	}
@@ -166,10 +159,10 @@ func (o Options) withDefaults() (Options, error) {
 	case o.ConversationsBy != ByStart && o.ConversationsBy != ByActivity:
 		return o, fmt.Errorf("simulator: ConversationsBy is %q; valid are %q and %q", o.ConversationsBy, ByStart, ByActivity)
 	}
-	if err := o.checkNativeChat(); err != nil {
+	if err := o.Faults.validate(); err != nil {
 		return o, fmt.Errorf("simulator: %w", err)
 	}
-	if err := o.Faults.validate(); err != nil {
+	if err := o.checkNativeChat(); err != nil {
 		return o, fmt.Errorf("simulator: %w", err)
 	}
 	return o, nil

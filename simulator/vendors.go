@@ -19,8 +19,8 @@ type vendor interface {
 // a file of its own and a line here.
 var vendors = []func(*Options) vendor{
 	func(o *Options) vendor { return newDeepConverse(o) },
-	func(o *Options) vendor { return newFeedyou(o) },
 	func(o *Options) vendor { return newNativeChat(o) },
+	func(o *Options) vendor { return newFeedyou(o) },
 }
 
 // endpoint is one address of a vendor.

@@ -56,6 +56,7 @@ func (p *program) simulate() *cobra.Command {
 		},
 	}
 	simulateFlags(c, &o, &listen, &faults)
+	nativeChatFlags(c, &o)
 	return c
 }
 
@@ -79,7 +80,6 @@ func simulateFlags(c *cobra.Command, o *simulator.Options, listen, faults *strin
 	f.BoolVar(&o.Unsorted, "unsorted", false, "let Feedyou answer in no order")
 	f.BoolVar(&o.OldBot, "old-bot", false, "make Feedyou's bot an old one that has userData only")
 	f.BoolVar(&o.Timestamped, "timestamped", false, "give each row of Feedyou a user and a time, also where none are documented")
-	nativeChatFlags(c, o)
 }
 
 // nativeChatFlags declares the flags of simulate that are NativeChat's.
