@@ -26,6 +26,8 @@ var typeOf = map[string]string{
 	"feedyou/fuzzyQuestionAnswerLog": events.TypeAnswer,
 	"feedyou/integrationLog":         events.TypeIntegrationCall,
 	"feedyou/urlTracker":             events.TypeClick,
+	"nativechat/conversations":       events.TypeConversation,
+	"nativechat/messages":            events.TypeMessage,
 }
 
 // published is what the topics hold of one endpoint.
@@ -100,7 +102,7 @@ func (l *ledgerOf) add(e *event) {
 
 // changes says whether the records of an endpoint do.
 func changes(endpoint string) bool {
-	return endpoint == "deepconverse/conversations" || endpoint == "feedyou/userData"
+	return endpoint == "deepconverse/conversations" || endpoint == "feedyou/userData" || endpoint == "nativechat/conversations"
 }
 
 // missing returns what the account has and the topics have not, "" for nothing.

@@ -113,6 +113,7 @@ type world struct {
 const (
 	deepConverse = "deepconverse"
 	feedyou      = "feedyou"
+	nativeChat   = "nativechat"
 )
 
 // startBoth starts a world of which both APIs are read.
@@ -178,17 +179,18 @@ type settings struct {
 }
 
 // configure writes a configuration and returns its path. The connectors are
-// support for DeepConverse and demo for Feedyou, or have another name and that
-// name with a 2.
+// support for DeepConverse, demo for Feedyou and helpdesk for NativeChat, or have
+// another name and that name with a 2 or a 3.
 func (w *world) configure(t *testing.T, s settings) string {
 	t.Helper()
-	names := map[string]string{deepConverse: "support", feedyou: "demo"}
+	names := map[string]string{deepConverse: "support", feedyou: "demo", nativeChat: "helpdesk"}
 	if s.name != "" {
-		names = map[string]string{deepConverse: s.name, feedyou: s.name + "2"}
+		names = map[string]string{deepConverse: s.name, feedyou: s.name + "2", nativeChat: s.name + "3"}
 	}
 	keys := map[string]string{
 		deepConverse: fmt.Sprintf("api_key: %s\nbot_name: %s\n", simulator.DefaultAPIKey, simulator.DefaultBotName),
 		feedyou:      fmt.Sprintf("function_key: %s\nbot_id: acme\n", simulator.DefaultAPIKey),
+		nativeChat:   fmt.Sprintf("access_token: %s\nbot_id: %s\n", simulator.DefaultAPIKey, simulator.DefaultBotName),
 	}
 	text := fmt.Sprintf("broker:\n  nats: {%s}\nhttp: {listen: %q}\nconnectors:\n", s.broker, s.http)
 	for _, vendor := range w.read() {

@@ -117,19 +117,43 @@ func TestAnotherConversation(t *testing.T) {
 	wantFail(t, "another conversation", streamOf(t, api, messages, nil), api, "another conversation", "query")
 }
 
+// What is outside of the range was not asked for.
+func TestOutside(t *testing.T) {
+	for _, at := range []string{"2020-01-01T00:00:00Z", "2099-01-01T00:00:00Z"} {
+		api := &served{handler: says(func(path string, q url.Values) string {
+			if strings.HasSuffix(path, "_count") {
+				return countIf(q, at)
+			}
+			return `[{"_id":"a","StartedAt":"` + at + `"}]`
+		})}
+		stream := streamOf(t, api, conversations, nil)
+		for _, asked := range []connectors.Request{{From: time.Now().Add(-time.Hour), To: time.Now()}, {From: time.Now()}} {
+			err := error(nil)
+			for _, err = range page(t, stream, asked).Records {
+				break
+			}
+			if outside := asked.To.Year() > 1 || at < "2021"; outside != (connectors.KindOf(err) == connectors.Fail) {
+				t.Errorf("%s, asked for from %s to %s: %v", at, asked.From, asked.To, err)
+			}
+		}
+	}
+}
+
 // recent is a time in the window that is read.
 func recent() string {
 	return time.Now().Add(-time.Hour).UTC().Truncate(time.Minute).Format("2006-01-02T15:04:05Z")
 }
 
 // countOf counts one document, of the time recent, if that is in the range.
-func countOf(q url.Values) string {
+func countOf(q url.Values) string { return countIf(q, recent()) }
+
+func countIf(q url.Values, at string) string {
 	limit := func(operator string) string {
 		_, rest, _ := strings.Cut(q.Get("query"), operator+`":"`)
 		value, _, _ := strings.Cut(rest, `"`)
 		return value
 	}
-	if from, to := limit("$gte"), limit("$lte"); from > recent() || to != "" && to < recent() {
+	if from, to := limit("$gte"), limit("$lte"); from > at || to != "" && to < at {
 		return "0"
 	}
 	return "1"
