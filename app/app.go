@@ -23,6 +23,7 @@ import (
 	"github.com/millrace-io/millrace/connectors"
 	"github.com/millrace-io/millrace/connectors/deepconverse"
 	"github.com/millrace-io/millrace/connectors/feedyou"
+	"github.com/millrace-io/millrace/connectors/nativechat"
 	"github.com/millrace-io/millrace/connectors/netcore"
 	"github.com/millrace-io/millrace/pipeline"
 	"github.com/millrace-io/millrace/topics"
@@ -34,6 +35,7 @@ var Types = []connectors.Type{
 	feedyou.Type,
 	deepconverse.Type,
 	netcore.Type,
+	nativechat.Type,
 }
 
 // Plugins tells the configuration what each type of connector takes.

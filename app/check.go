@@ -56,7 +56,8 @@ func Check(ctx context.Context, file *config.File, connect bool, log *slog.Logge
 		results = append(results, r)
 	}
 	for _, c := range made {
-		add(CheckResult{What: "connector " + c.Name, Kind: c.Vendor, Account: c.Account, Streams: streamNames(c), Notes: c.Notes}, c.Probe)
+		add(CheckResult{What: "connector " + c.Name, Kind: c.Vendor, Account: c.Account, Streams: streamNames(c)}, c.Probe)
+		results[len(results)-1].Notes = c.Notes // a trial may have added some
 	}
 	where := "embedded, in " + file.Broker.NATS.Dir
 	if file.Broker.NATS.URL != "" {

@@ -39,6 +39,7 @@ func (e *TooLongError) Error() string {
 type Array struct {
 	src     io.Reader
 	path    []string
+	names   []string // of which one is the path; see ReadList
 	max     int
 	buf     []byte
 	pos     int // buf[pos:] is not consumed
@@ -130,6 +131,7 @@ func (a *Array) enter() (bool, error) {
 		if err != nil {
 			return false, err
 		}
+		a.choose(c)
 		if depth == len(a.path) {
 			switch {
 			case c == '[':
@@ -214,8 +216,8 @@ func (a *Array) siblings() (bool, error) {
 		if err != nil {
 			return false, err
 		}
-		if name == a.path[level] {
-			return true, nil
+		if next, err := a.leads(name, level); err != nil || next {
+			return next, err
 		}
 		if _, err := a.peek(); err != nil {
 			return false, err

@@ -64,7 +64,7 @@ type Connector struct {
 	// Probe makes the smallest request that proves the credential.
 	Probe func(context.Context) error
 	// Notes are what a person should know of its settings, a sentence each, for
-	// those who check the configuration; nil: nothing.
+	// those who check the configuration; nil: nothing. Probe may add to them.
 	Notes []string
 }
 

@@ -33,7 +33,11 @@ func (m Mapper) Map(raw []byte, f *Fields) events.Record {
 // NewPage makes a page of an answer that holds one array at a path of keys. Next
 // finds the next cursor beside the array; nil when there are no pages.
 func NewPage(a *Answer, key Key, maxRecord int, path []string, mapper Mapper, next func(*Array) (json.RawMessage, error)) *Page {
-	array := ReadArray(a, maxRecord, path...)
+	return PageOf(a, ReadArray(a, maxRecord, path...), key, mapper, next)
+}
+
+// PageOf makes a page of an answer of which array reads the list; see [NewPage].
+func PageOf(a *Answer, array *Array, key Key, mapper Mapper, next func(*Array) (json.RawMessage, error)) *Page {
 	return &Page{
 		Began: a.Began,
 		Took:  a.Took,

@@ -33,7 +33,7 @@ const (
 var schemas embed.FS
 
 var catalogue = []EventType{
-	{Name: TypeMessage, From: "deepconverse messages, netcore transcripts", About: "One message between a customer and the bot or an agent."},
+	{Name: TypeMessage, From: "deepconverse messages, nativechat messages, netcore transcripts", About: "One message between a customer and the bot or an agent."},
 	{Name: TypeEmail, From: "feedyou outgoingEmail", About: "One e-mail that the bot sent."},
 	{Name: TypeSMS, From: "feedyou outgoingSms", About: "One text message that the bot sent to a phone."},
 	{Name: TypeClick, From: "feedyou urlTracker", About: "One click of a user on a button with an address."},
@@ -42,7 +42,7 @@ var catalogue = []EventType{
 	{Name: TypeUserSnapshot, From: "feedyou userDataSnapshot", About: "One user as they stood when their data was cleared."},
 	{Name: TypeUnhandledInput, From: "feedyou nlpLog", About: "One thing that a user said and the bot could not process."},
 	{Name: TypeAnswer, From: "feedyou fuzzyQuestionAnswerLog", About: "One question of a user with the answer that the bot chose for it, and how sure it was."},
-	{Name: TypeConversation, From: "deepconverse conversations", About: "One conversation as it stands; each change is a new version with the same recordid."},
+	{Name: TypeConversation, From: "deepconverse conversations, nativechat conversations", About: "One conversation as it stands; each change is a new version with the same recordid."},
 	{Name: TypeUsage, From: "netcore usage", About: "How much a bot was used in one month and channel; each change is a new version with the same recordid."},
 	{Name: TypeDeadLetter, From: "any record", About: "A record that could not become an event, kept whole with the reason."},
 }

@@ -29,7 +29,7 @@ func ids(all []event) []events.ID {
 }
 
 func TestOnceIsExactlyOnce(t *testing.T) {
-	w := startBoth(t, simulator.Options{Seed: 1, Backlog: *backlog, Span: *span, Corpus: *corpus, Identical: 0.05})
+	w := startAll(t, simulator.Options{Seed: 1, Backlog: *backlog, Span: *span, Corpus: *corpus, Identical: 0.05})
 	dir := filepath.Join(t.TempDir(), "data")
 	path := w.configure(t, settings{broker: embeddedIn(dir), extra: fast})
 
@@ -51,7 +51,7 @@ func TestOnceIsExactlyOnce(t *testing.T) {
 	if again := readTopics(t, dir); len(again) != len(first) {
 		t.Errorf("the second run published %d events more", len(again)-len(first))
 	}
-	for _, connector := range []string{"support", "demo"} {
+	for _, connector := range []string{"support", "demo", "shop", "chat"} {
 		must(t, "cursor", "rewind", connector, "--by", "24h", "-c", path)
 	}
 	must(t, "run", "--once", "-c", path)

@@ -37,7 +37,8 @@ func (p *program) simulate() *cobra.Command {
 			since := time.Now().Add(-orDefault(o.Span, simulator.DefaultSpan) - time.Minute).UTC().Format(time.RFC3339)
 			fmt.Fprintf(p.out, "connectors:\n"+
 				"  demo: {type: deepconverse, base_url: \"http://%[1]s\", api_key: %[2]s, bot_name: %[3]s, since: %[4]s}\n"+
-				"  support: {type: feedyou, base_url: \"http://%[1]s\", bot_id: demo, function_key: %[2]s, since: %[4]s}\n",
+				"  support: {type: feedyou, base_url: \"http://%[1]s\", bot_id: demo, function_key: %[2]s, since: %[4]s}\n"+
+				"  helpdesk: {type: nativechat, base_url: \"http://%[1]s\", bot_id: %[3]s, access_token: %[2]s, since: %[4]s}\n",
 				l.Addr(), key, simulator.DefaultBotName, since)
 			server := &http.Server{Handler: sim, ReadHeaderTimeout: 5 * time.Second}
 			group, ctx := errgroup.WithContext(c.Context())

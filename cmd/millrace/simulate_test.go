@@ -15,7 +15,7 @@ import (
 	"github.com/millrace-io/millrace/simulator"
 )
 
-// What simulate prints is a configuration of both connectors that works as it
+// What simulate prints is a configuration of all connectors that works as it
 // is printed.
 func TestSimulatePrintsAConfigurationThatWorks(t *testing.T) {
 	t.Parallel() // it waits for the rate that is printed
@@ -41,12 +41,12 @@ func TestSimulatePrintsAConfigurationThatWorks(t *testing.T) {
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if table := must(t, "check", "--connect", "-c", path); !strings.Contains(table, "demo") || !strings.Contains(table, "support") {
-		t.Errorf("check does not know both connectors:\n%s", table)
+	if table := must(t, "check", "--connect", "-c", path); !strings.Contains(table, "demo") || !strings.Contains(table, "support") || !strings.Contains(table, "helpdesk") {
+		t.Errorf("check does not know all connectors:\n%s", table)
 	}
 	must(t, "run", "--once", "-c", path)
 	maps.DeleteFunc(account.Endpoints, func(name string, _ simulator.Endpoint) bool {
-		return !strings.HasPrefix(name, deepConverse+"/") && !strings.HasPrefix(name, feedyou+"/") // no other is configured
+		return !strings.HasPrefix(name, deepConverse+"/") && !strings.HasPrefix(name, feedyou+"/") && !strings.HasPrefix(name, nativeChat+"/") // no other is configured
 	})
 	compareAll(t, readTopics(t, dir), account)
 	stop()

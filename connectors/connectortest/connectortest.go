@@ -21,6 +21,7 @@ import (
 	"github.com/millrace-io/millrace/connectors"
 	"github.com/millrace-io/millrace/connectors/deepconverse"
 	"github.com/millrace-io/millrace/connectors/feedyou"
+	"github.com/millrace-io/millrace/connectors/nativechat"
 	"github.com/millrace-io/millrace/connectors/netcore"
 	"github.com/millrace-io/millrace/events"
 	"github.com/millrace-io/millrace/simulator"
@@ -106,6 +107,15 @@ func Cases() map[string]Harness {
 			},
 			Empty: `{"authToken":"t","totalMessages":0,"totalUsers":0,"users":[],"transcripts":[]}`,
 		},
+		nativechat.Type.Name: {
+			Type: nativechat.Type,
+			Section: func(baseURL string) map[string]any {
+				return map[string]any{"base_url": baseURL, "access_token": Secret, "bot_id": simulator.DefaultBotName}
+			},
+			Required: []string{"bot_id", "access_token"},
+			Endpoint: func(stream string) string { return "nativechat/" + stream },
+			Empty:    "[]",
+		},
 	}
 }
 
@@ -165,6 +175,21 @@ func (h Harness) connect(t *testing.T, baseURL string, keys map[string]any) *con
 		t.Fatalf("%d streams, want %v", len(c.Streams), h.Type.Streams)
 	}
 	return c
+}
+
+// apart calls each with every stream of a connector, made for an address of serve.
+// Where a stream reads what belongs to another one, too (its keys), each stream has
+// an address of its own: what is counted or goes wrong there is the stream's alone.
+func (h Harness) apart(t *testing.T, keys map[string]any, serve func() string, each func(stream *connectors.Stream)) {
+	t.Helper()
+	c := h.connect(t, serve(), keys)
+	walks := slices.ContainsFunc(c.Streams, func(s *connectors.Stream) bool { return s.Walk != nil })
+	for i, stream := range c.Streams {
+		if walks && i > 0 {
+			stream = h.connect(t, serve(), keys).Streams[i]
+		}
+		each(stream)
+	}
 }
 
 // store keeps where a stream stands from one read to the next.

@@ -60,8 +60,13 @@ func read(t *testing.T, stream *connectors.Stream, kept connectors.ProgressStore
 // each runs a test for every stream of a connector over a simulator, side by side.
 func (h Harness) each(t *testing.T, o simulator.Options, keys map[string]any, test func(t *testing.T, stream *connectors.Stream, want func() simulator.Endpoint)) {
 	t.Helper()
-	s, address := simulate(t, o)
-	for _, stream := range h.connect(t, address, keys).Streams {
+	var s *simulator.Simulator
+	serve := func() (address string) {
+		s, address = simulate(t, o)
+		return address
+	}
+	h.apart(t, keys, serve, func(stream *connectors.Stream) {
+		s := s
 		want := func() simulator.Endpoint {
 			e := s.Account().Endpoints[h.Endpoint(stream.Key.Stream)]
 			if len(e.Records) == 0 {
@@ -73,21 +78,7 @@ func (h Harness) each(t *testing.T, o simulator.Options, keys map[string]any, te
 			t.Parallel()
 			test(t, stream, want)
 		})
-	}
-}
-
-// apart runs a test for every stream of a connector, each over a simulator of its
-// own: what one was told is not in the account of another that asks the same
-// endpoint.
-func (h Harness) apart(t *testing.T, o simulator.Options, test func(t *testing.T, stream *connectors.Stream, want func() simulator.Endpoint)) {
-	t.Helper()
-	for i, name := range h.Type.Streams {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			s, address := simulate(t, o)
-			test(t, h.connect(t, address, nil).Streams[i], func() simulator.Endpoint { return s.Account().Endpoints[h.Endpoint(name)] })
-		})
-	}
+	})
 }
 
 func readsAll(t *testing.T, h Harness) {
@@ -171,7 +162,7 @@ func poison(t *testing.T, h Harness) {
 	// Rows without a time are read as the difference of two answers, of which the
 	// smaller is not published: what is in it alone, which no API does, is not seen.
 	o := simulator.Options{Seed: 6, Backlog: 1500, Timestamped: true, NetcoreSmallPages: true, Faults: simulator.Faults{simulator.Poison: .7}}
-	h.apart(t, o, func(t *testing.T, stream *connectors.Stream, want func() simulator.Endpoint) {
+	h.each(t, o, nil, func(t *testing.T, stream *connectors.Stream, want func() simulator.Endpoint) {
 		if slices.Contains(h.Single, stream.Key.Stream) {
 			t.Skip("its answers hold no elements")
 		}

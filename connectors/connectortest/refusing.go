@@ -53,25 +53,27 @@ func settings(t *testing.T, h Harness) {
 func (h Harness) first(t *testing.T, wrong http.Handler, n int, test func(t *testing.T, stream *connectors.Stream, want simulator.Endpoint)) {
 	t.Helper()
 	s, _ := simulate(t, simulator.Options{Seed: 5, Backlog: 200})
-	var mu sync.Mutex
-	asked := map[string]int{}
-	address := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		mu.Lock()
-		asked[r.URL.Path]++
-		early := asked[r.URL.Path] <= n
-		mu.Unlock()
-		if early {
-			wrong.ServeHTTP(w, r)
-			return
-		}
-		s.ServeHTTP(w, r)
-	}))
-	for _, stream := range h.connect(t, address, nil).Streams {
+	late := func() string {
+		var mu sync.Mutex
+		asked := map[string]int{}
+		return serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			mu.Lock()
+			asked[r.URL.Path]++
+			early := asked[r.URL.Path] <= n
+			mu.Unlock()
+			if early {
+				wrong.ServeHTTP(w, r)
+				return
+			}
+			s.ServeHTTP(w, r)
+		}))
+	}
+	h.apart(t, nil, late, func(stream *connectors.Stream) {
 		t.Run(stream.Key.Stream, func(t *testing.T) {
 			t.Parallel()
 			test(t, stream, s.Account().Endpoints[h.Endpoint(stream.Key.Stream)])
 		})
-	}
+	})
 }
 
 func refusals(t *testing.T, h Harness) {

@@ -1,0 +1,177 @@
+package nativechat
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/millrace-io/millrace/connectors"
+)
+
+// conversationStream reads conversations by their beginning and, so that changes
+// come soon, by their last activity.
+func conversationStream(talks *collection) *connectors.Stream {
+	return &connectors.Stream{
+		Versioned: true, OpenEnd: true,
+		Pager: conversationPager{talks}, Map: talks.mapRecord, Count: talks.countRange(talks.learn),
+	}
+}
+
+// learn finds out how conversations are asked for.
+func (c *collection) learn(ctx context.Context) (*dates, error) {
+	return c.known(ctx, nil, func(ctx context.Context) ([]sample, error) { return c.look(ctx, nil) })
+}
+
+// countRange returns what counts the documents of a range of time.
+func (c *collection) countRange(learn func(context.Context) (*dates, error)) func(ctx context.Context, from, to time.Time) (int64, error) {
+	return func(ctx context.Context, from, to time.Time) (int64, error) {
+		d, err := learn(ctx)
+		if err != nil || d == nil {
+			return 0, err
+		}
+		return c.counted(ctx, d.query(asking{started: span{from, to}}, &cursor{}))
+	}
+}
+
+type conversationPager struct{ *collection }
+
+// Page asks for one page; see [connectors.Pager].
+func (p conversationPager) Page(ctx context.Context, r connectors.Request) (*connectors.Page, error) {
+	began := p.client.Now()
+	d, err := p.learn(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if d == nil {
+		return p.nothing(began), nil
+	}
+	window := span{r.From, r.To}
+	return p.page(ctx, d, asking{started: window, activity: &window}, r.Cursor, r.Key, func(*document) error { return nil })
+}
+
+// messageStream reads messages, and returns the path that it asks.
+func (s *Settings) messageStream(talks, said *collection) (*connectors.Stream, string) {
+	m := messageReader{talks: talks, said: said}
+	if s.Messages == all {
+		return &connectors.Stream{Pager: allMessages{m}, Map: said.mapRecord, Count: said.countRange(m.learn)}, said.path
+	}
+	return &connectors.Stream{Pager: talkMessages{m}, Walk: m, Map: said.mapRecord}, said.path
+}
+
+// messageReader reads messages; which conversations there are it asks too.
+type messageReader struct{ talks, said *collection }
+
+// Keys lists conversations; see [connectors.Walker]. All that began in the window
+// may have messages in it, and of those before, those that were active since.
+// Live windows begin an overlap ago, sweeps as far back as they read.
+func (m messageReader) Keys(ctx context.Context, r connectors.KeysRequest) (*connectors.Keys, error) {
+	d, err := m.talks.learn(ctx)
+	if err != nil || d == nil {
+		return new(connectors.Keys), err
+	}
+	keys := new(connectors.Keys)
+	what := asking{started: span{r.From, r.To}, activity: &span{from: r.From}}
+	page, err := m.talks.page(ctx, d, what, r.Cursor, connectors.Key{}, func(doc *document) error {
+		id := doc.text(idField)
+		if id == "" {
+			return errNoTalks
+		}
+		keys.Keys = append(keys.Keys, connectors.Key{ID: id, Data: append([]byte(nil), doc.values[idField]...)})
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	defer page.Close()
+	for _, err := range page.Records {
+		if err != nil {
+			return nil, err
+		}
+	}
+	keys.Next, err = page.Next()
+	return keys, err
+}
+
+var errNoTalks = &connectors.Error{Kind: connectors.Fail, Op: "listing conversations, to read their messages",
+	Err: errors.New("one has no id under any of the names in id_fields, so that its messages cannot be asked for: set id_fields, or messages: all")}
+
+// talkMessages reads the messages of one conversation at a time.
+type talkMessages struct{ messageReader }
+
+// Page asks for one page of a conversation's messages; see [connectors.Pager].
+func (m talkMessages) Page(ctx context.Context, r connectors.Request) (*connectors.Page, error) {
+	began := m.said.client.Now()
+	id := json.RawMessage(r.Key.Data)
+	if len(id) == 0 {
+		id, _ = json.Marshal(r.Key.ID)
+	}
+	among := inConversation(id)
+	d, err := m.said.known(ctx, among, func(ctx context.Context) ([]sample, error) { return m.said.look(ctx, among) })
+	if err != nil {
+		return nil, err
+	}
+	if d == nil { // nobody has said anything in it
+		return m.said.nothing(began), nil
+	}
+	return m.said.page(ctx, d, asking{among: among, started: span{r.From, r.To}}, r.Cursor, r.Key, func(doc *document) error {
+		if named := doc.text(conversationField); named != "" && named != r.Key.ID {
+			return &connectors.Error{Kind: connectors.Fail, Op: "listing messages", Err: errors.New(
+				"a message names another conversation than the one that was asked for: the API seems to ignore the parameter query")}
+		}
+		return nil
+	})
+}
+
+// allMessages reads messages by their own time.
+type allMessages struct{ messageReader }
+
+// Page asks for one page of all messages; see [connectors.Pager].
+func (m allMessages) Page(ctx context.Context, r connectors.Request) (*connectors.Page, error) {
+	began := m.said.client.Now()
+	d, err := m.learn(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if d == nil {
+		return m.said.nothing(began), nil
+	}
+	page, err := m.said.page(ctx, d, asking{started: span{r.From, r.To}}, r.Cursor, r.Key, func(*document) error { return nil })
+	return page, notAll(err)
+}
+
+// looked is how many conversations are looked into for a message.
+const looked = 5
+
+// learn finds out how messages are asked for, on those of a conversation: that is
+// what the vendor documents. Where none has any, on what there is without.
+func (m messageReader) learn(ctx context.Context) (*dates, error) {
+	return m.said.known(ctx, nil, func(ctx context.Context) ([]sample, error) {
+		talks, err := m.talks.look(ctx, nil)
+		if err != nil {
+			return nil, err
+		}
+		for _, talk := range talks[:min(looked, len(talks))] {
+			if talk.id == "" {
+				continue
+			}
+			id, _ := json.Marshal(talk.id)
+			if list, err := m.said.look(ctx, inConversation(id)); err != nil || len(list) > 0 {
+				return list, err
+			}
+		}
+		list, err := m.said.look(ctx, nil)
+		return list, notAll(err)
+	})
+}
+
+// notAll says what to do where the API does not list all messages.
+func notAll(err error) error {
+	if !refused(err) {
+		return err
+	}
+	e := &connectors.Error{}
+	errors.As(err, &e)
+	return &connectors.Error{Kind: connectors.Fail, Op: e.Op, Status: e.Status, Err: fmt.Errorf("%w; this account may not list messages by their time: set messages: by_conversation", e.Err)}
+}
