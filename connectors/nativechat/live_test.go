@@ -12,14 +12,14 @@ import (
 	"github.com/millrace-io/millrace/simulator"
 )
 
-// A day of the service: conversations change, and change back, while they are
-// read, and some messages turn up hours late. In the end what was read last of
-// each is what it is, changes came soon, and the requests are those that it takes.
+// Some hours of the service: conversations change, and change back, while they are
+// read, and some messages turn up more than an hour late. In the end what was read
+// last of each is what it is, and changes came soon.
 func TestLive(t *testing.T) {
 	for _, name := range streams {
 		synctest.Test(t, func(t *testing.T) {
 			s, api := simulated(t, simulator.Options{
-				Seed: 9, Backlog: 200, Rate: .05, ChangeBack: .3, LateShare: .05, LateBy: 3 * time.Hour,
+				Seed: 9, Backlog: 200, Rate: .05, ChangeBack: .3, LateShare: .05, LateBy: 90 * time.Minute,
 			})
 			ctx, cancel := context.WithCancel(t.Context())
 			over := make(chan error)
@@ -45,14 +45,13 @@ func TestLive(t *testing.T) {
 					}
 				}
 				msg.Ack()
-				if time.Since(began) > 12*time.Hour {
+				if time.Since(began) > 4*time.Hour {
 					s.Pause()
 				}
-				if time.Since(began) > 17*time.Hour {
+				if time.Since(began) > 7*time.Hour {
 					break
 				}
 			}
-			asked := api.requests()
 			_ = sub.Close()
 			want := s.Account().Endpoints["nativechat/"+name].Records
 			cancel()
@@ -65,10 +64,9 @@ func TestLive(t *testing.T) {
 					wrong++
 				}
 			}
-			if wrong > 0 || len(last) != len(want) || soon < len(want)/2 || len(want) < 200 {
+			if wrong > 0 || len(last) != len(want) || soon < len(want)/2 || len(want) < 100 {
 				t.Errorf("%s: of %d records %d are missing or not the last version, %d came soon", name, len(want), wrong, soon)
 			}
-			t.Logf("%s: %d requests for %d records", name, asked, len(want))
 		})
 	}
 }
