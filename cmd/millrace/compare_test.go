@@ -85,7 +85,7 @@ func (l *ledgerOf) add(e *event) {
 		l.t.Errorf("%s gave an event of type %s: %s", endpoint, e.Type, e.data)
 		return
 	}
-	sum := hash(e.raw(l.t))
+	sum := mark(endpoint, e.Key, hash(e.raw(l.t)))
 	p.events++
 	if p.hashes[sum]++; p.first[sum] == nil {
 		p.first[sum] = e
@@ -112,6 +112,15 @@ func changes(endpoint string) bool {
 // nameless says whether the records of an endpoint have no id of the vendor's.
 func nameless(endpoint string) bool { return endpoint == "netcore/transcripts" }
 
+// mark is what a record's content is told by: without an id two users may have
+// said the same at the same time.
+func mark(endpoint, key, hash string) string {
+	if nameless(endpoint) {
+		return key + " " + hash
+	}
+	return hash
+}
+
 // missing returns what the account has and the topics have not, "" for nothing.
 func (l *ledgerOf) missing(a simulator.Account) string {
 	for name, e := range a.Endpoints {
@@ -124,12 +133,13 @@ func (l *ledgerOf) missing(a simulator.Account) string {
 		}
 		there := map[string]int{}
 		for _, r := range e.Records {
-			there[r.SHA256]++
+			sum := mark(name, r.Key, r.SHA256)
+			there[sum]++
 			switch {
 			case r.ID != "" && p.byID[r.ID] != r.SHA256:
 				return fmt.Sprintf("%s: %s of %s (%d versions there were, %d are there)", name, r.ID, r.Time, len(r.Versions), len(p.versions[r.ID]))
-			case there[r.SHA256] > p.hashes[r.SHA256]:
-				return fmt.Sprintf("%s: a record of %s with hash %s, of which %d are there", name, r.Time, r.SHA256, p.hashes[r.SHA256])
+			case there[sum] > p.hashes[sum]:
+				return fmt.Sprintf("%s: a record of %s with hash %s, of which %d are there", name, r.Time, r.SHA256, p.hashes[sum])
 			}
 		}
 	}
@@ -155,7 +165,7 @@ func (l *ledgerOf) compare(a simulator.Account) {
 			l.compareOrder(p, e.Records)
 		}
 		for _, r := range e.Records {
-			if first := p.first[r.SHA256]; first != nil {
+			if first := p.first[mark(name, r.Key, r.SHA256)]; first != nil {
 				l.compareAttributes(name, first, r)
 			}
 		}
@@ -191,10 +201,10 @@ func (l *ledgerOf) compareVersions(name string, records []simulator.Record) {
 	there := map[string]int{}
 	for _, r := range records {
 		if r.Versions == nil { // it never changed
-			there[r.SHA256]++
+			there[mark(name, r.Key, r.SHA256)]++
 		}
 		for _, v := range r.Versions {
-			there[v]++
+			there[mark(name, r.Key, v)]++
 		}
 	}
 	for v, n := range l.of[name].hashes {
