@@ -13,6 +13,7 @@ import (
 	"github.com/millrace-io/millrace/events"
 	"github.com/millrace-io/millrace/ledger"
 	"github.com/millrace-io/millrace/simulator"
+	"github.com/millrace-io/millrace/topics/nats"
 )
 
 // backfills lists those of a connector or a stream.
@@ -242,6 +243,11 @@ func TestBackfillPauseAndCancel(t *testing.T) {
 	await(t, c, func() bool { return one(t, path, "support/messages").State == app.BackfillReading })
 	follower := startChild(t, begin...)
 	await(t, follower, func() bool { return strings.Contains(follower.notes.String(), "goes on") })
+	other := startChild(t, begin...)
+	await(t, other, func() bool { return strings.Contains(other.notes.String(), "goes on") })
+	if code := other.stop(); code != 0 || !strings.Contains(other.notes.String(), "the service goes on with backfill") {
+		t.Errorf("who stops to follow it ends with %d and says:\n%s", code, other.notes)
+	}
 	said := must(t, "backfill", "pause", "support/messages", "-c", path)
 	if !strings.Contains(said, "is paused") {
 		t.Errorf("pause says %q", said)
@@ -268,6 +274,32 @@ func TestBackfillPauseAndCancel(t *testing.T) {
 	rewrite(t, path, "rate: 8/s", "rate: 5000/s")
 	must(t, "backfill", "support", "--from", from, "-c", path)
 	compareAll(t, readTopics(t, dir), w.Account())
+}
+
+// On a server of yours the command asks the service over the network, and takes
+// the stream itself where none answers.
+func TestBackfillOnAServerOfYours(t *testing.T) {
+	server := startServer(t)
+	awaitServer(t, server.addr)
+	w := startWorld(t, simulator.Options{Seed: 55, Backlog: 600, Span: 2 * 24 * time.Hour})
+	from := w.since.UTC().Format(time.RFC3339)
+	w.since = time.Now().Add(-time.Hour)
+	path := w.configure(t, settings{broker: fmt.Sprintf("url: %q", server.url()), extra: "rate: 100/s\n"})
+	must(t, "run", "--once", "-c", path)
+	_, notes := mustSay(t, "backfill", "support/conversations", "--from", from, "-c", path)
+	if !strings.Contains(notes, "no service runs") {
+		t.Errorf("without a service it says:\n%s", notes)
+	}
+	c := startChild(t, "run", "-c", path)
+	await(t, c, func() bool { return strings.Contains(must(t, "status", "-c", path), "reading") })
+	out, notes := mustSay(t, "backfill", "support/messages", "--from", from, "-c", path)
+	if strings.Contains(notes, "no service runs") || !strings.Contains(out, "is done") {
+		t.Errorf("beside a service it says:\n%s%s", notes, out)
+	}
+	if code := c.stop(); code != 0 {
+		t.Errorf("exit code %d:\n%s", code, c.notes)
+	}
+	compareAll(t, readBroker(t, nats.Options{URL: server.url()}), w.Account())
 }
 
 func TestBackfillUsage(t *testing.T) {
