@@ -226,6 +226,7 @@ type Batch struct {
 	Progress Progress
 
 	after   Position // where its lane stands then
+	keys    int      // how many keys of a walk it is of
 	cells   bool     // it was read in cells
 	payload []byte   // the records as JSON Lines
 	size    int      // what it holds in memory, near enough
@@ -241,6 +242,7 @@ const (
 type Prepared struct {
 	events.Record
 	Identity events.Identity
+	ReadFor  string      // the ID of the key that it was found for; "" for none
 	Content  events.Hash // of the canonical content; set for versioned streams only
 	Number   int         // among records of equal content without an id, or equal dead letters, of the pass
 }

@@ -316,7 +316,10 @@ func (r *windowRead) deliver(ctx context.Context, w Window, began time.Time, b *
 	b.Lane, b.Window, b.Began, b.Ended = r.lane.name, w, began, r.lane.sub.stream.client.now()
 	b.Requests, r.requests = r.requests, 0
 	if b.Key = r.pageKey; r.key != nil {
-		b.Key = r.key.ID
+		b.Key, b.keys = r.key.ID, 1
+	}
+	for i := range b.Records {
+		b.Records[i].ReadFor = b.Key
 	}
 	if after != nil {
 		b.EndsPage, b.after = true, *after
