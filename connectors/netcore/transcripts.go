@@ -30,19 +30,21 @@ type key struct {
 	asked, user string // the id to ask with, and that of the list
 }
 
-// id is the key's ID: it is taken apart again, so ids in it are escaped.
+// id is the key's ID: it is taken apart again, so ids in it are escaped. Walks go
+// in its order, so what stays comes before the id to ask with: a user who gains a
+// phone number in the middle of a walk is not passed over.
 func (k key) id() string {
 	if k.user == "" {
 		return channelText(k.channel)
 	}
-	return channelText(k.channel) + "/" + url.PathEscape(k.asked) + "/" + url.PathEscape(k.user)
+	return channelText(k.channel) + "/" + url.PathEscape(k.user) + "/" + url.PathEscape(k.asked)
 }
 
 // keyOf is the inverse of id; what is missing is zero.
 func keyOf(id string) (k key) {
 	channel, rest, _ := strings.Cut(id, "/")
 	k.channel, _ = strconv.Atoi(channel)
-	asked, user, _ := strings.Cut(rest, "/")
+	user, asked, _ := strings.Cut(rest, "/")
 	k.asked, _ = url.PathUnescape(asked)
 	k.user, _ = url.PathUnescape(user)
 	return k
