@@ -134,7 +134,7 @@ func (a *api) stream(name string, s *Settings, client *connectors.Client, o conn
 		stream.Pager, stream.Map = p, p.record
 		return stream, usersPath
 	}
-	p := &transcriptPager{listing: list}
+	p := &transcriptPager{listing: list, swept: sweptOf(o)}
 	stream := &connectors.Stream{Versioned: true, Fixed: true, Pager: p, Map: p.record, Oldest: oldest}
 	if s.Transcripts == byUser {
 		stream.Walk = p

@@ -52,14 +52,24 @@ func keyOf(id string) (k key) {
 
 // transcriptPager reads what was said: user by user, where the stream is walked,
 // else channel by channel.
-type transcriptPager struct{ *listing }
+type transcriptPager struct {
+	*listing
+	swept time.Duration // a window that is longer may begin before what sweeps read
+}
+
+// sweptOf returns how long a window may be, the overlap in it, all of which the
+// next sweep reads again once it is read.
+func sweptOf(o connectors.Options) time.Duration {
+	return max(o.SweepBack-o.SweepEvery, time.Hour) + o.Overlap + o.Poll
+}
 
 // Keys lists the users to ask for; see [connectors.Walker]. Those who were active
-// since the window began are enough for what was said now. What turns up late may
-// be of anybody.
+// since the window began are enough for what was said now. What turns up late, or
+// was said to somebody who did not answer, may be of anybody: sweeps ask for it,
+// and live reads where no sweep will.
 func (p *transcriptPager) Keys(ctx context.Context, r connectors.KeysRequest) (*connectors.Keys, error) {
 	since := r.From
-	if r.All {
+	if r.All || r.To.Sub(r.From) > p.swept {
 		since = longAgo
 	}
 	return p.keys(ctx, r, since, func(channel int, raw []byte, scan *events.Scanner) (connectors.Key, bool) {

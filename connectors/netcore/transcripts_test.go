@@ -59,6 +59,33 @@ func TestWhoIsAskedFor(t *testing.T) {
 	}
 }
 
+// What was said to a user who does not answer comes with a sweep. No sweep reads
+// the beginning of a long window, as after a time without the service, so live
+// reads ask for all users in it.
+func TestWhoIsAskedForAfterALongTime(t *testing.T) {
+	a := &fakeAPI{answer: says(200, `{"users":[]}`)}
+	to := time.Date(2026, 11, 20, 10, 0, 0, 0, time.UTC)
+	for _, c := range []struct {
+		keys   map[string]any
+		length time.Duration
+		all    bool
+	}{
+		{nil, 17 * time.Hour, false},
+		{nil, 20 * time.Hour, true},
+		{map[string]any{"overlap": "24h"}, 25 * time.Hour, false},
+		{map[string]any{"sweep": map[string]any{"back": "24h", "every": "24h"}}, 15 * time.Minute, false},
+		{map[string]any{"sweep": map[string]any{"back": "24h", "every": "24h"}}, 3 * time.Hour, true},
+	} {
+		s := streamOf(t, a, transcripts, c.keys)
+		if _, err := s.Walk.Keys(t.Context(), connectors.KeysRequest{From: to.Add(-c.length), To: to}); err != nil {
+			t.Fatal(err)
+		}
+		if body := a.asked[len(a.asked)-1]; strings.Contains(body, `"startDate":"2000-`) != c.all {
+			t.Errorf("%v, %s: %s", c.keys, c.length, body)
+		}
+	}
+}
+
 // What a row is told by: its content without updatedAt, with its channel and
 // user. Another updatedAt is a version of it.
 func TestIdentity(t *testing.T) {
