@@ -74,7 +74,7 @@ func (p *enricher) Page(ctx context.Context, r connectors.Request) (*connectors.
 	page, kept := p.emptyPage(), []byte(nil)
 	page.Began = r.Listed // the row is as old
 	if id := idsOf(raw, new(events.Scanner)).asked(); id != "" {
-		answer, err := p.client.Do(ctx, connectors.Call{Op: readingUser, Path: userDataPath + "/" + url.PathEscape(id), Endpoint: userDataPath})
+		answer, err := p.client.Do(ctx, connectors.Call{Op: readingUser + " (" + r.Key.ID + ")", Path: userDataPath + "/" + url.PathEscape(id), Endpoint: userDataPath})
 		var e *connectors.Error
 		switch {
 		case err == nil:

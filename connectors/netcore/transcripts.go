@@ -40,6 +40,15 @@ func (k key) id() string {
 	return channelText(k.channel) + "/" + url.PathEscape(k.user) + "/" + url.PathEscape(k.asked)
 }
 
+// of names the key in errors.
+func (k key) of() string {
+	text := " of channel " + channelText(k.channel)
+	if k.user != "" {
+		text = " of user " + k.user + text
+	}
+	return text
+}
+
 // keyOf is the inverse of id; what is missing is zero.
 func keyOf(id string) (k key) {
 	channel, rest, _ := strings.Cut(id, "/")
@@ -107,7 +116,7 @@ func (p *transcriptPager) Page(ctx context.Context, r connectors.Request) (*conn
 	if who.asked != "" {
 		body["botUserId"] = who.asked
 	}
-	answer, limit, err := p.transcriptPages.ask(ctx, p.client, connectors.Call{Op: readingTranscripts, Path: transcriptsPath, Body: body}, at.Page, at.Limit)
+	answer, limit, err := p.transcriptPages.ask(ctx, p.client, connectors.Call{Op: readingTranscripts + who.of(), Path: transcriptsPath, Body: body}, at.Page, at.Limit)
 	if err != nil {
 		return nil, err
 	}

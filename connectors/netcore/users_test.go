@@ -160,3 +160,25 @@ func TestUsersWhoAreRefused(t *testing.T) {
 		page.Close()
 	}
 }
+
+// Errors name whom or what the API was asked for.
+func TestErrorsNameWhatWasAskedFor(t *testing.T) {
+	a := &fakeAPI{answer: says(500, "")}
+	to := time.Now().Truncate(time.Second)
+	for name, want := range map[string]string{
+		usage: "reading usage of " + to.UTC().Format(monthForm) + "/1010: ", users: "reading a user's data (1014/u1/+91): ", transcripts: "reading transcripts of user u1 of channel 1014: ",
+	} {
+		s := streamOf(t, a, name, map[string]any{"enrich_users": true})
+		r := connectors.Request{From: to, To: to, Key: connectors.Key{ID: "1014/u1/+91", Data: []byte(`{"userId":"u1"}`)}}
+		if name == transcripts {
+			r.From = to.Add(-time.Minute)
+		}
+		if _, _, _, err := ask(t, s, r); err == nil || !strings.HasPrefix(err.Error(), want) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	s := streamOf(t, a, users, nil)
+	if _, _, _, err := ask(t, s, connectors.Request{}); err == nil || !strings.HasPrefix(err.Error(), "listing users of channel 1010: ") {
+		t.Error(err)
+	}
+}
