@@ -3,6 +3,7 @@ package connectors
 import (
 	"encoding/json"
 	"io"
+	"time"
 
 	"github.com/millrace-io/millrace/events"
 )
@@ -64,5 +65,14 @@ func PageOf(a *Answer, array *Array, key Key, mapper Mapper, next func(*Array) (
 			}
 			return next(array)
 		},
+	}
+}
+
+// EmptyPage is an answer without records, the last of its window.
+func EmptyPage(began time.Time) *Page {
+	return &Page{
+		Began: began, Close: func() {},
+		Records: func(func(events.Record, error) bool) {},
+		Next:    func() (json.RawMessage, error) { return nil, nil },
 	}
 }

@@ -3,6 +3,7 @@ package nativechat
 import (
 	"errors"
 	"fmt"
+	"net/http"
 	"slices"
 	"strings"
 	"testing"
@@ -156,6 +157,27 @@ func TestConversationThatFails(t *testing.T) {
 	_, err := stream.Pager.Page(t.Context(), connectors.Request{From: time.Now().Add(-2 * time.Hour), To: time.Now(), Key: connectors.Key{ID: "c7"}})
 	if err == nil || !strings.Contains(err.Error(), "c7") || connectors.KindOf(err) != connectors.Retry {
 		t.Errorf("%v", err)
+	}
+}
+
+// A conversation whose messages the API refuses does not keep the others from
+// being read.
+func TestAConversationThatIsRefused(t *testing.T) {
+	s := &shelf{docs: map[string][]string{}}
+	for i := range 9 {
+		s.docs[conversations] = append(s.docs[conversations], fmt.Sprintf(`{"_id":"talk%d","StartedAt":%q}`, i, ago(time.Hour, isoMillis)))
+		s.docs[messages] = append(s.docs[messages], fmt.Sprintf(`{"_id":"m%d","Conversation":"talk%d","CreatedAt":%q}`, i, i, ago(time.Hour, isoMillis)))
+	}
+	refusing := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.Contains(r.URL.RawQuery, "talk4") {
+			http.Error(w, "no", http.StatusNotFound)
+			return
+		}
+		s.ServeHTTP(w, r)
+	})
+	got, kept, err := readOnce(t, streamOf(t, &served{handler: refusing}, messages, nil))
+	if err != nil || len(got) != 8 || time.Since(kept.Live.At) > 5*time.Second {
+		t.Errorf("%d records, it stands at %s, %v", len(got), kept.Live.At, err)
 	}
 }
 

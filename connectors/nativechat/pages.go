@@ -172,11 +172,3 @@ func (r *reader) next() (json.RawMessage, error) {
 
 func timeOf(value []byte) time.Time { return connectors.Time(value) }
 
-// nothing is a page without records, of a collection that has none.
-func (c *collection) nothing(began time.Time) *connectors.Page {
-	return &connectors.Page{
-		Began: began, Close: func() {},
-		Records: func(func(events.Record, error) bool) {},
-		Next:    func() (json.RawMessage, error) { return nil, nil },
-	}
-}

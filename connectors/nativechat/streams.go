@@ -49,7 +49,7 @@ func (p conversationPager) Page(ctx context.Context, r connectors.Request) (*con
 		return nil, err
 	}
 	if d == nil {
-		return p.nothing(began), nil
+		return connectors.EmptyPage(began), nil
 	}
 	window := span{r.From, r.To}
 	return p.page(ctx, d, asking{started: window, activity: &window}, r.Cursor, r.Key, func(*document) error { return nil })
@@ -61,11 +61,16 @@ func (s *Settings) messageStream(talks, said *collection) (*connectors.Stream, s
 	if s.Messages == all {
 		return &connectors.Stream{Pager: allMessages{m}, Map: said.mapRecord, Count: said.countRange(m.learn)}, said.path
 	}
-	return &connectors.Stream{Pager: talkMessages{m}, Walk: m, Map: said.mapRecord}, said.path
+	return &connectors.Stream{Pager: talkMessages{m}, Walk: m, Map: said.mapRecord, Without: m.without}, said.path
 }
 
 // messageReader reads messages; which conversations there are it asks too.
 type messageReader struct{ talks, said *collection }
+
+// without is what is read of a conversation whose messages the API refuses.
+func (m messageReader) without(connectors.Request) *connectors.Page {
+	return connectors.EmptyPage(m.said.client.Now())
+}
 
 // Keys lists conversations; see [connectors.Walker]. All that began in the window
 // may have messages in it, and of those before, those that were active since.
@@ -154,7 +159,7 @@ func (m talkMessages) pageOf(ctx context.Context, r connectors.Request) (*connec
 		return nil, err
 	}
 	if d == nil { // nobody has said anything in it
-		return m.said.nothing(began), nil
+		return connectors.EmptyPage(began), nil
 	}
 	return m.said.page(ctx, d, asking{among: among, started: span{r.From, r.To}}, r.Cursor, r.Key, func(doc *document) error {
 		if named := doc.text(conversationField); named != "" && named != r.Key.ID {
@@ -176,7 +181,7 @@ func (m allMessages) Page(ctx context.Context, r connectors.Request) (*connector
 		return nil, err
 	}
 	if d == nil {
-		return m.said.nothing(began), nil
+		return connectors.EmptyPage(began), nil
 	}
 	page, err := m.said.page(ctx, d, asking{started: span{r.From, r.To}}, r.Cursor, r.Key, func(*document) error { return nil })
 	return page, notAll(err)

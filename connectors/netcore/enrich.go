@@ -71,7 +71,7 @@ func (l *listing) keys(ctx context.Context, r connectors.KeysRequest, since time
 // may not know a user whom it lists: then the row is all there is.
 func (p *enricher) Page(ctx context.Context, r connectors.Request) (*connectors.Page, error) {
 	raw := r.Key.Data
-	page, kept := p.emptyPage(), []byte(nil)
+	page, kept := connectors.EmptyPage(p.now()), []byte(nil)
 	page.Began = r.Listed // the row is as old
 	if id := idsOf(raw, new(events.Scanner)).asked(); id != "" {
 		answer, err := p.client.Do(ctx, connectors.Call{Op: readingUser + " (" + r.Key.ID + ")", Path: userDataPath + "/" + url.PathEscape(id), Endpoint: userDataPath})
@@ -93,7 +93,7 @@ func (p *enricher) Page(ctx context.Context, r connectors.Request) (*connectors.
 
 // without is the row alone; see [connectors.Stream].
 func (p *enricher) without(r connectors.Request) *connectors.Page {
-	page := p.emptyPage()
+	page := connectors.EmptyPage(p.now())
 	page.Began, page.Records = r.Listed, p.row(r.Key, nil)
 	return page
 }

@@ -5,7 +5,6 @@ package netcore
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"net/http"
 	"slices"
@@ -138,7 +137,7 @@ func (a *api) stream(name string, s *Settings, client *connectors.Client, o conn
 	stream := &connectors.Stream{Versioned: true, Fixed: true, Pager: p, Map: p.record, Oldest: oldest}
 	if s.Transcripts == byUser {
 		stream.Walk = p
-		stream.Without = func(connectors.Request) *connectors.Page { return a.emptyPage() }
+		stream.Without = func(connectors.Request) *connectors.Page { return connectors.EmptyPage(a.now()) }
 	}
 	return stream, transcriptsPath
 }
@@ -151,15 +150,6 @@ func (a *api) selected(parts []string) []int {
 	return slices.DeleteFunc(slices.Clone(a.channels), func(channel int) bool {
 		return !slices.Contains(parts, channelText(channel))
 	})
-}
-
-// emptyPage is the page of a request that there is no need to make.
-func (a *api) emptyPage() *connectors.Page {
-	return &connectors.Page{
-		Began: a.now(), Close: func() {},
-		Records: func(func(events.Record, error) bool) {},
-		Next:    func() (json.RawMessage, error) { return nil, nil },
-	}
 }
 
 // date writes a time as the API's documentation does.

@@ -105,7 +105,7 @@ func (p *transcriptPager) Page(ctx context.Context, r connectors.Request) (*conn
 	// A walk takes its time: what was in reach when it began may not be now.
 	from := later(r.From, p.client.Now().AddDate(0, -reach, 0).Add(time.Minute))
 	if len(channels) == 0 || !from.Before(r.To) {
-		return p.emptyPage(), nil
+		return connectors.EmptyPage(p.now()), nil
 	}
 	at, err := placeOf(r.Cursor, channels, readingTranscripts)
 	if err != nil {

@@ -77,7 +77,7 @@ func (p *usagePager) Page(ctx context.Context, r connectors.Request) (*connector
 		}
 	}
 	if len(all) == 0 {
-		return p.emptyPage(), nil
+		return connectors.EmptyPage(p.now()), nil
 	}
 	at := 0
 	if r.Cursor != nil {

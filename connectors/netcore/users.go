@@ -17,7 +17,7 @@ type userPager struct{ *listing }
 func (p *userPager) Page(ctx context.Context, r connectors.Request) (*connectors.Page, error) {
 	channels := p.selected(r.Parts)
 	if len(channels) == 0 {
-		return p.emptyPage(), nil
+		return connectors.EmptyPage(p.now()), nil
 	}
 	at, err := placeOf(r.Cursor, channels, listingUsers)
 	if err != nil {
