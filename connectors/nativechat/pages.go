@@ -171,4 +171,3 @@ func (r *reader) next() (json.RawMessage, error) {
 }
 
 func timeOf(value []byte) time.Time { return connectors.Time(value) }
-
