@@ -100,6 +100,29 @@ func backfillReplay(b *ledger.Backfill) *ledger.Replay {
 	return &ledger.Replay{From: b.From, To: b.To, Number: b.Number, Unknown: b.Unknown}
 }
 
+// maybeOut says whether a record that a backfill has found, and that is not known,
+// may be published nevertheless. Some APIs give more than the range: who was active
+// since, or what began in it and goes on. That was read by others, and its ids may
+// be forgotten, or so far away that they are not looked up.
+func (t *tenure) maybeOut(r *connectors.Prepared, batch *connectors.Batch) bool {
+	b := t.checkpoint.Backfilling()
+	if batch.Lane != connectors.Backfill || b == nil {
+		return false
+	}
+	if r.Time.IsZero() { // a state may have been read at any time
+		return t.stream.Versioned && !t.checkpoint.Forgotten.IsZero()
+	}
+	around := ledger.Range{From: r.Time.Add(-slack), To: r.Time.Add(slack)}
+	if around.Overlaps(ledger.Range{From: b.From, To: b.To}) {
+		return false
+	}
+	known := t.stream.Versioned && !t.stream.Fixed // all ids are loaded
+	if !known && (r.Time.Before(batch.Window.From.Add(-t.opts.Horizon)) || r.Time.After(batch.Window.To.Add(t.opts.Horizon))) {
+		return len(t.checkpoint.CoveredIn(around)) > 0
+	}
+	return len(lostIn(t.checkpoint, around)) > 0
+}
+
 // jump commits that a lane goes on further on, because the API cannot be asked
 // for what lies before any more: that was not read.
 func (t *tenure) jump(ctx context.Context, batch *connectors.Batch) error {
