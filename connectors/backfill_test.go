@@ -222,6 +222,41 @@ func TestWhatTheAPICannotBeAsked(t *testing.T) {
 	})
 }
 
+// A walk that is interrupted goes on behind the last that is done, also where what
+// can be asked for has moved on meanwhile.
+func TestAWalkGoesOnBehindAJump(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		from := time.Now()
+		time.Sleep(10 * time.Hour)
+		users := &fakeUsers{users: someUsers(6, 3, from, time.Hour), listed: 10, limit: 100}
+		stream := users.stream(t, nil)
+		oldest := from
+		stream.Oldest = func(time.Time) time.Time { return oldest }
+		kept := store{Progress: filling(from, from.Add(9*time.Hour), time.Now())}
+		done := 0
+		_, err := fillOnce(t, stream, &kept, func(*Batch) error {
+			if done++; done > 3 {
+				return errors.New("killed")
+			}
+			return nil
+		})
+		if err == nil {
+			t.Fatal("it was not killed")
+		}
+		oldest, users.asked = from.Add(time.Hour), nil
+		batches, err := fillOnce(t, stream, &kept, nil)
+		if err != nil || !kept.Backfill.Over() {
+			t.Fatalf("it stands at %+v, %v", kept.Backfill, err)
+		}
+		if b := batches[0]; !b.Jump || !b.Progress.Backfill.At.Equal(oldest) {
+			t.Errorf("the first batch is %+v", b)
+		}
+		if len(users.asked) != 4 { // a listing, and three users
+			t.Errorf("asked for %q", users.asked)
+		}
+	})
+}
+
 // The API is asked once how many records there are; that it does not tell stops nothing.
 func TestBackfillCounts(t *testing.T) {
 	for _, fails := range []bool{false, true} {
