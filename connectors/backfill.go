@@ -118,12 +118,17 @@ func (l *lane) begins() time.Time {
 type BackfillProgress struct {
 	Expected int64  // records in its whole range, about; 0: unknown
 	Walked   Walked // how far it is in its window, of a stream that is walked
+	Cause    string // why its requests fail, and what to do; empty when all is well
 }
 
 // Backfill tells how the backfill fares that is carried out. It may be called
 // concurrently.
 func (s *Subscriber) Backfill() BackfillProgress {
-	return BackfillProgress{Expected: s.expected.Load(), Walked: s.Walked(Backfill)}
+	p := BackfillProgress{Expected: s.expected.Load(), Walked: s.Walked(Backfill)}
+	if cause := s.trouble.Load(); cause != nil {
+		p.Cause = *cause
+	}
+	return p
 }
 
 // count asks the API how many records there are. That it does not tell matters

@@ -74,19 +74,26 @@ func (t *tenure) endBackfill(next *ledger.Checkpoint) {
 	if b == nil {
 		return
 	}
-	t.measureBackfill(b.Counts.Records-old.Counts.Records, b.At.Sub(old.At))
+	now := next.Backfilling()
+	t.measureBackfill(b.Counts.Records-old.Counts.Records, b.At.Sub(old.At), now != nil && now.Number == old.Number)
 	if b.Done.IsZero() || b.Cancelled {
 		return
 	}
 	t.log.Info("the backfill is over", "number", b.Number, "from", b.From, "to", b.To, "records", b.Counts.Records, "events", b.Counts.Events, "duplicates", b.Counts.Duplicates)
-	if next.Backfilling() != nil {
+	if now != nil {
 		t.fail(errMoved)
 	}
 }
 
-func (i *Ingest) measureBackfill(records int64, passed time.Duration) {
+// measureBackfill notes how fast a backfill is, for as long as it goes on: the
+// next one may be slower.
+func (i *Ingest) measureBackfill(records int64, passed time.Duration, goesOn bool) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
+	if !goesOn {
+		i.filled, i.passed = meter{}, meter{}
+		return
+	}
 	now := time.Now()
 	i.filled.add(records, now)
 	i.passed.add(int64(passed/time.Second), now)
