@@ -22,7 +22,6 @@ type windowRead struct {
 	key    *Key            // the key that is read; nil where there are none
 	before *Position       // of a walk: where the lane stands until the key is done
 	behind *Position       // of a walk: where it stands then; not nil
-	listed time.Time       // of a walk: when listing its keys began
 	out    chan *Batch
 	err    error // why out was closed early; read it after out is closed
 
