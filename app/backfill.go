@@ -41,6 +41,8 @@ type BackfillStatus struct {
 	// 0: none.
 	Records     float64 `json:"records_per_second,omitempty"`
 	SecondsLeft float64 `json:"seconds_left,omitempty"`
+	// Cause is why its requests fail, and what to do; empty when they do not.
+	Cause string `json:"cause,omitempty"`
 }
 
 // backfillOf tells a backfill as it is committed.
@@ -82,7 +84,7 @@ func (s *StreamStatus) backfilling(p pipeline.Status) {
 		if b.Number != now.Number {
 			continue
 		}
-		b.State, b.Records, b.Expected = BackfillReading, p.Filled, p.Backfill.Expected
+		b.State, b.Records, b.Expected, b.Cause = BackfillReading, p.Filled, p.Backfill.Expected, p.Backfill.Cause
 		window := percent(now.Window.To.Sub(now.Window.From), b.To.Sub(b.From))
 		switch known := p.Backfill; {
 		case known.Walked.Of > 0: // in the window that is being read
@@ -92,6 +94,8 @@ func (s *StreamStatus) backfilling(p pipeline.Status) {
 		}
 		left := float64(b.Expected - b.Counts.Records)
 		switch {
+		case p.Backfill.Walked.Left > 0:
+			b.SecondsLeft = p.Backfill.Walked.Left.Seconds()
 		case p.Passed > 0:
 			b.SecondsLeft = b.To.Sub(b.At).Seconds() / p.Passed
 		case left > 0 && p.Filled > 0:

@@ -50,7 +50,10 @@ func (f *followed) look(s StreamStatus) {
 	n := slices.IndexFunc(s.Backfills, func(b BackfillStatus) bool { return b.Number == f.number() })
 	switch {
 	case n >= 0:
-		f.seen = s.Backfills[n]
+		before := f.seen.Percent
+		if f.seen = s.Backfills[n]; f.seen.State != BackfillReading { // of a walk only who reads it knows
+			f.seen.Percent = max(f.seen.Percent, before)
+		}
 	case !s.Cursor.IsZero(): // others have ended since
 		f.seen.State, f.seen.Percent = BackfillDone, 100
 	}

@@ -83,7 +83,7 @@ func TestBar(t *testing.T) {
 	bar := NewBar(&out, &notes, true)
 	bar.progress([]*followed{one})
 	fmt.Fprint(bar, "a line of the log\n")
-	if want := "\r\x1b[K" + text[:lineWidth] + "\r\x1b[Ka line of the log\n"; notes.String() != want {
+	if want := "\r\x1b[K\x1b[?7l" + text + "\x1b[?7h\r\x1b[Ka line of the log\n"; notes.String() != want {
 		t.Errorf("it draws %q, want %q", notes.String(), want)
 	}
 	one.seen.State, one.seen.Done = BackfillDone, noon
@@ -105,6 +105,31 @@ func TestBar(t *testing.T) {
 	bar.progress([]*followed{one})
 	if want := " 20.0% 300 records, 50/s, 1.0 of 3.0 requests/s left, 1m40s to go\n"; notes.String() != want {
 		t.Errorf("a line is %q, want %q", notes.String(), want)
+	}
+}
+
+// A backfill whose requests fail says why, also where live reads do well; the time
+// that a walk takes is told by its steps.
+func TestABackfillThatFails(t *testing.T) {
+	s := underWay(connectors.BackfillProgress{Cause: "refused", Walked: connectors.Walked{Keys: 1, Of: 4, Left: time.Hour}}, 8*time.Hour)
+	if b := &s.Backfills[0]; b.Cause != "refused" || b.shownState() != "reading, failing" || b.left() != "1h" {
+		t.Errorf("%+v, %s, %s", b, b.shownState(), b.left())
+	}
+	one := &followed{plan: &pipeline.BackfillPlan{Numbers: []uint64{3}, From: noon.Add(-10 * time.Hour), To: noon}}
+	one.look(s)
+	if got, want := total([]*followed{one}).String(false), " 40.0% 300 records, 50/s, 1.0 of 3.0 requests/s left, failing: refused"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+	var notes bytes.Buffer
+	s.writeNotes(&notes)
+	if !strings.Contains(notes.String(), "to go\nrefused\n") {
+		t.Errorf("status says %q", notes.String())
+	}
+	// When nobody reads it any more, what was seen last stands.
+	s = underWay(connectors.BackfillProgress{}, 8*time.Hour)
+	s.Backfills[0].State = BackfillWaiting
+	if one.look(s); one.seen.Percent != 40 {
+		t.Errorf("it stands at %v%%", one.seen.Percent)
 	}
 }
 

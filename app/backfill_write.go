@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"strings"
@@ -16,7 +17,6 @@ const (
 	redrawEvery = 250 * time.Millisecond
 	lineEvery   = 10 * time.Second // where lines cannot be redrawn
 	barWidth    = 24
-	lineWidth   = 100
 )
 
 // Bar shows how backfills go: on a terminal as one line that is redrawn, else as
@@ -105,10 +105,9 @@ func (b *Bar) progress(all []*followed) {
 		fmt.Fprintln(b.notes, text)
 		return
 	}
-	if len(text) > lineWidth {
-		text = text[:lineWidth]
-	}
-	fmt.Fprint(b.notes, "\r\x1b[K"+text)
+	// What is longer than the terminal's line is cut, and not continued on the next
+	// one, which would stay there.
+	fmt.Fprint(b.notes, "\r\x1b[K\x1b[?7l"+text+"\x1b[?7h")
 	b.drawn = true
 }
 
@@ -120,6 +119,7 @@ type sums struct {
 	left              time.Duration // 0: unknown
 	rate, free        float64       // requests a second that are allowed, and that are left
 	paused            time.Duration
+	cause             string // why requests fail
 }
 
 func total(all []*followed) sums {
@@ -137,6 +137,7 @@ func total(all []*followed) sums {
 			s.rate += one.status.Rate
 			s.free += one.status.BudgetLeft
 			s.left = max(s.left, time.Duration(b.SecondsLeft*float64(time.Second)))
+			s.cause = cmp.Or(s.cause, b.Cause)
 			s.paused = max(s.paused, time.Duration(one.status.PausedFor*float64(time.Second)))
 		}
 	}
@@ -165,7 +166,10 @@ func (s sums) String(bar bool) string {
 	case s.rate > 0:
 		fmt.Fprintf(&b, ", %.1f of %.1f requests/s left", s.free, s.rate)
 	}
-	if s.left > 0 {
+	switch {
+	case s.cause != "":
+		fmt.Fprintf(&b, ", failing: %s", s.cause)
+	case s.left > 0:
 		fmt.Fprintf(&b, ", %s to go", brief(s.left))
 	}
 	return b.String()
@@ -206,6 +210,9 @@ func WriteBackfills(w io.Writer, all []ListedBackfill) error {
 
 func (b *BackfillStatus) shownState() string {
 	text := b.State
+	if b.Cause != "" {
+		text += ", failing"
+	}
 	if b.Replay {
 		text += ", replay"
 	}

@@ -138,6 +138,9 @@ func (s *StreamStatus) writeNotes(w io.Writer) {
 	for n := range s.Backfills {
 		if b := &s.Backfills[n]; b.Done.IsZero() {
 			fmt.Fprintf(w, "\n%s: backfill %d of %s to %s is %s at %.1f%%: %d records, %s to go\n", s.name(), b.Number, when(b.From), when(b.To), b.shownState(), b.Percent, b.Counts.Records, b.left())
+			if b.Cause != "" {
+				fmt.Fprintln(w, b.Cause)
+			}
 		}
 	}
 	if s.Counts.Late > 0 && !s.LateByNature {

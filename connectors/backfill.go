@@ -21,11 +21,7 @@ func (b *BackfillPosition) Over() bool { return b == nil || !b.At.Before(b.To) }
 
 // moved is where the lane stands behind a page.
 func (b BackfillPosition) moved(after Position) *BackfillPosition {
-	if after.Window.To.IsZero() {
-		b.Position = Position{At: later(b.At, earlier(after.At, b.To))}
-	} else {
-		b.Window, b.Cursor = after.Window, after.Cursor
-	}
+	b.Position = Position{At: later(b.At, earlier(after.At, b.To)), Window: after.Window, Cursor: after.Cursor}
 	return &b
 }
 
@@ -83,6 +79,9 @@ func (s *Subscriber) jump(ctx context.Context, l *lane, p *Position, end func(ti
 		return nil
 	}
 	b := &Batch{Stream: s.stream, Lane: l.name, Window: Window{p.At, to}, Jump: true, EndsPage: true, after: Position{At: to}}
+	if l.name == Backfill && to.Before(p.Window.To) { // the walk goes on with those who are not done
+		b.after.Window, b.after.Cursor = p.Window, p.Cursor
+	}
 	b.Began, b.Ended = s.stream.client.now(), s.stream.client.now()
 	return s.deliver(ctx, l, b, end)
 }
@@ -119,12 +118,17 @@ func (l *lane) begins() time.Time {
 type BackfillProgress struct {
 	Expected int64  // records in its whole range, about; 0: unknown
 	Walked   Walked // how far it is in its window, of a stream that is walked
+	Cause    string // why its requests fail, and what to do; empty when all is well
 }
 
 // Backfill tells how the backfill fares that is carried out. It may be called
 // concurrently.
 func (s *Subscriber) Backfill() BackfillProgress {
-	return BackfillProgress{Expected: s.expected.Load(), Walked: s.Walked(Backfill)}
+	p := BackfillProgress{Expected: s.expected.Load(), Walked: s.Walked(Backfill)}
+	if cause := s.trouble.Load(); cause != nil {
+		p.Cause = *cause
+	}
+	return p
 }
 
 // count asks the API how many records there are. That it does not tell matters

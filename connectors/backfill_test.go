@@ -222,6 +222,56 @@ func TestWhatTheAPICannotBeAsked(t *testing.T) {
 	})
 }
 
+// A walk that is interrupted goes on behind the last that is done, also where what
+// can be asked for has moved on meanwhile.
+func TestAWalkGoesOnBehindAJump(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		from := time.Now()
+		time.Sleep(10 * time.Hour)
+		users := &fakeUsers{users: someUsers(6, 3, from, time.Hour), listed: 10, limit: 100}
+		stream := users.stream(t, nil)
+		oldest := from
+		stream.Oldest = func(time.Time) time.Time { return oldest }
+		kept := store{Progress: filling(from, from.Add(9*time.Hour), time.Now())}
+		done := 0
+		_, err := fillOnce(t, stream, &kept, func(*Batch) error {
+			if done++; done > 3 {
+				return errors.New("killed")
+			}
+			return nil
+		})
+		if err == nil {
+			t.Fatal("it was not killed")
+		}
+		oldest, users.asked, users.latency = from.Add(time.Hour), nil, time.Second
+		sub := NewSubscriber(stream, SubscriberOptions{Store: &kept, Once: true, Only: Backfill})
+		out, err := sub.Subscribe(t.Context(), "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		var batches []*Batch
+		var left time.Duration
+		take(sub, out, func(b *Batch) error {
+			batches = append(batches, b)
+			left = max(left, sub.Backfill().Walked.Left)
+			return nil
+		})
+		err = sub.Err()
+		if err != nil || !kept.Backfill.Over() {
+			t.Fatalf("it stands at %+v, %v", kept.Backfill, err)
+		}
+		if b := batches[0]; !b.Jump || !b.Progress.Backfill.At.Equal(oldest) {
+			t.Errorf("the first batch is %+v", b)
+		}
+		if left < time.Second || left > 3*time.Second {
+			t.Errorf("at most %s were left", left)
+		}
+		if len(users.asked) != 4 { // a listing, and three users
+			t.Errorf("asked for %q", users.asked)
+		}
+	})
+}
+
 // The API is asked once how many records there are; that it does not tell stops nothing.
 func TestBackfillCounts(t *testing.T) {
 	for _, fails := range []bool{false, true} {
@@ -261,6 +311,41 @@ func TestBackfillsAreLastInTheBudget(t *testing.T) {
 		synctest.Wait()
 		if want := []string{"live", "sweep", "backfill"}; !slices.Equal(came, want) {
 			t.Errorf("they came as %v, want %v", came, want)
+		}
+	})
+}
+
+// That the requests of a backfill fail is told as long as they do, whatever live
+// reads tell of the stream meanwhile.
+func TestWhyABackfillFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		from := time.Now()
+		time.Sleep(10 * time.Hour)
+		to, mended := from.Add(time.Hour), time.Now().Add(10*time.Minute)
+		api := &fakeAPI{page: 1e9, records: every(from, to, time.Minute)}
+		api.fail = func(_ int, r Request) error {
+			if r.From.Before(to) && time.Now().Before(mended) {
+				return &Error{Kind: Fail, Op: "asking", Err: errors.New("too old")}
+			}
+			return nil
+		}
+		stream := fakeStream(t, api, func(o *Options) { o.Poll, o.SweepBack = 10*time.Second, 0 })
+		sub := NewSubscriber(stream, SubscriberOptions{Store: &store{Progress: filling(from, to, time.Now())}})
+		out, _ := sub.Subscribe(t.Context(), "")
+		told := 0
+		take(sub, out, func(b *Batch) error {
+			if b.Lane == Live && time.Now().Before(mended) && time.Now().After(mended.Add(-9*time.Minute)) {
+				if told++; sub.Backfill().Cause == "" {
+					t.Errorf("%s before it is mended it says nothing", time.Until(mended))
+				}
+			}
+			if b.Progress.Backfill.Over() {
+				return errors.New("enough")
+			}
+			return nil
+		})
+		if cause := sub.Backfill().Cause; told == 0 || cause != "" {
+			t.Errorf("told %d times, and in the end %q", told, cause)
 		}
 	})
 }

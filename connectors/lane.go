@@ -43,6 +43,8 @@ type lane struct {
 	size           time.Duration // of the next window
 	slow           slowness
 	walked, toWalk int                     // keys of the walk that is under way: done, and all
+	walkedBefore   int                     // of them, before walkBegan
+	walkBegan      time.Time               // when this read of the walk did
 	listed         int                     // requests made to list them, not yet told
 	warm           bool                    // a window was read: its size and the API's clock are known
 	nacks          int                     // in a row

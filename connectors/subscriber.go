@@ -58,7 +58,8 @@ type Subscriber struct {
 
 	answered answered
 
-	expected atomic.Int64 // records of the backfill, as far as the API tells
+	expected atomic.Int64           // records of the backfill, as far as the API tells
+	trouble  atomic.Pointer[string] // why the backfill's requests fail; nil when they do not
 
 	life sync.Mutex // guards stop
 	stop context.CancelFunc

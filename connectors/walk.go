@@ -84,18 +84,26 @@ func (l *lane) walk(ctx context.Context, w Window, cursor json.RawMessage) (*wal
 		todo = len(keys)
 	}
 	l.walked, l.toWalk = todo, len(keys)
+	l.walkedBefore, l.walkBegan = todo, time.Now()
 	l.tell()
 	return &walk{window: w, keys: keys[todo:], last: done.Behind, asked: asked}, nil
 }
 
 // tell makes known how far the walk has come.
 func (l *lane) tell() {
-	l.sub.walks.Store(l.name, Walked{l.walked, l.toWalk})
+	w := Walked{Keys: l.walked, Of: l.toWalk}
+	if n := l.walked - l.walkedBefore; n > 0 {
+		w.Left = time.Since(l.walkBegan) / time.Duration(n) * time.Duration(l.toWalk-l.walked)
+	}
+	l.sub.walks.Store(l.name, w)
 }
 
 // Walked is how far a walk has come: how many of its keys are done, and how many
-// there are.
-type Walked struct{ Keys, Of int }
+// there are. Left is about how long the others take; 0: unknown.
+type Walked struct {
+	Keys, Of int
+	Left     time.Duration
+}
 
 // Walked tells how far a lane has come in the window that it walks; zero for one
 // that does not.

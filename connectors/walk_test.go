@@ -336,7 +336,7 @@ func TestWhoIsListed(t *testing.T) {
 		if !slices.Contains(f.all, true) || !slices.Contains(f.all, false) {
 			t.Errorf("asked for all: %v", f.all)
 		}
-		if w := sub.Walked(Sweep); w != (Walked{5, 5}) {
+		if w := sub.Walked(Sweep); w != (Walked{Keys: 5, Of: 5}) {
 			t.Errorf("the sweep has come to %+v", w)
 		}
 	})

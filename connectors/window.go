@@ -167,11 +167,19 @@ func (r *windowRead) succeeded() {
 	if r.key != nil {
 		r.lane.sub.answered.add(*r.key)
 	}
+	if r.lane.name == Backfill {
+		r.lane.sub.trouble.Store(nil)
+	}
 }
 
 // failed waits after a failed request, or returns why there is no other.
 func (r *windowRead) failed(ctx context.Context, err error) error {
 	wait, giveUp := r.lane.sub.failed(&r.failing, err)
+	// The good requests of live reads hide it from the stream's health.
+	if kind := KindOf(err); r.lane.name == Backfill && (r.failing.count >= warnAfter || kind == Fail || kind == Unavailable) {
+		cause := err.Error()
+		r.lane.sub.trouble.Store(&cause)
+	}
 	if giveUp {
 		r.lane.gaveUp(err)
 		return err

@@ -74,19 +74,26 @@ func (t *tenure) endBackfill(next *ledger.Checkpoint) {
 	if b == nil {
 		return
 	}
-	t.measureBackfill(b.Counts.Records-old.Counts.Records, b.At.Sub(old.At))
+	now := next.Backfilling()
+	t.measureBackfill(b.Counts.Records-old.Counts.Records, b.At.Sub(old.At), now != nil && now.Number == old.Number)
 	if b.Done.IsZero() || b.Cancelled {
 		return
 	}
 	t.log.Info("the backfill is over", "number", b.Number, "from", b.From, "to", b.To, "records", b.Counts.Records, "events", b.Counts.Events, "duplicates", b.Counts.Duplicates)
-	if next.Backfilling() != nil {
+	if now != nil {
 		t.fail(errMoved)
 	}
 }
 
-func (i *Ingest) measureBackfill(records int64, passed time.Duration) {
+// measureBackfill notes how fast a backfill is, for as long as it goes on: the
+// next one may be slower.
+func (i *Ingest) measureBackfill(records int64, passed time.Duration, goesOn bool) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
+	if !goesOn {
+		i.filled, i.passed = meter{}, meter{}
+		return
+	}
 	now := time.Now()
 	i.filled.add(records, now)
 	i.passed.add(int64(passed/time.Second), now)
@@ -98,6 +105,29 @@ func backfillReplay(b *ledger.Backfill) *ledger.Replay {
 		return nil
 	}
 	return &ledger.Replay{From: b.From, To: b.To, Number: b.Number, Unknown: b.Unknown}
+}
+
+// maybeOut says whether a record that a backfill has found, and that is not known,
+// may be published nevertheless. Some APIs give more than the range: who was active
+// since, or what began in it and goes on. That was read by others, and its ids may
+// be forgotten, or so far away that they are not looked up.
+func (t *tenure) maybeOut(r *connectors.Prepared, batch *connectors.Batch) bool {
+	b := t.checkpoint.Backfilling()
+	if batch.Lane != connectors.Backfill || b == nil {
+		return false
+	}
+	if r.Time.IsZero() { // a state may have been read at any time
+		return t.stream.Versioned && !t.checkpoint.Forgotten.IsZero()
+	}
+	around := ledger.Range{From: r.Time.Add(-slack), To: r.Time.Add(slack)}
+	if around.Overlaps(ledger.Range{From: b.From, To: b.To}) {
+		return false
+	}
+	known := t.stream.Versioned && !t.stream.Fixed // all ids are loaded
+	if !known && (r.Time.Before(batch.Window.From.Add(-t.opts.Horizon)) || r.Time.After(batch.Window.To.Add(t.opts.Horizon))) {
+		return len(t.checkpoint.CoveredIn(around)) > 0
+	}
+	return len(lostIn(t.checkpoint, around)) > 0
 }
 
 // jump commits that a lane goes on further on, because the API cannot be asked

@@ -28,6 +28,8 @@ func beginBackfill(c *ledger.Checkpoint, r BackfillRequest, now, oldest time.Tim
 	switch {
 	case c.Live.At.IsZero():
 		return nil, errNotRead()
+	case b.From.Unix() < 0:
+		return nil, refuse("%s lies before 1970: there is nothing to read", text(r.From))
 	case r.From.After(now):
 		return nil, refuse("%s lies in the future: there is nothing to read yet", text(r.From))
 	case !r.To.IsZero() && !r.From.Before(r.To):
@@ -37,7 +39,7 @@ func beginBackfill(c *ledger.Checkpoint, r BackfillRequest, now, oldest time.Tim
 	case !b.From.Before(b.To):
 		return nil, refuse("live reads have come to %s, and read what follows themselves", text(c.Live.At))
 	}
-	if same := sameBackfill(c, b); same != nil {
+	if same := sameBackfill(c, b, now); same != nil {
 		b, p.Resumed = *same, true
 		b.Paused = false
 	} else {
@@ -65,8 +67,9 @@ func beginBackfill(c *ledger.Checkpoint, r BackfillRequest, now, oldest time.Tim
 
 // sameBackfill returns the one that has not ended and reads the same, or, where
 // it is not paused, all of that and more; nil for none. What both end with, the
-// present, may have been another one when the other began.
-func sameBackfill(c *ledger.Checkpoint, b ledger.Backfill) *ledger.Backfill {
+// present, may have been another one when the other began, and so may a beginning
+// that was given as so long ago.
+func sameBackfill(c *ledger.Checkpoint, b ledger.Backfill, now time.Time) *ledger.Backfill {
 	for _, old := range c.OpenBackfills() {
 		if old.Replay != b.Replay || old.Parts != nil {
 			continue
@@ -74,7 +77,8 @@ func sameBackfill(c *ledger.Checkpoint, b ledger.Backfill) *ledger.Backfill {
 		oldTo, to := connectors.CeilQuarter(old.To), connectors.CeilQuarter(b.To)
 		present := old.Present && b.Present
 		same := old.From.Equal(b.From) && (present || oldTo.Equal(to))
-		within := !old.Paused && !old.From.After(b.From) && (present || !oldTo.Before(to))
+		moved := b.From.Sub(old.From) <= now.Sub(old.Begun)+events.Quarter
+		within := (!old.Paused || moved) && !old.From.After(b.From) && (present || !oldTo.Before(to))
 		if same || within {
 			return &old
 		}

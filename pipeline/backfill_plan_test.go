@@ -34,7 +34,7 @@ func standing() *ledger.Checkpoint {
 func TestBackfillRanges(t *testing.T) {
 	now := at("20:05:00")
 	for name, c := range map[string]struct {
-		from, to string // of the request; "" for none
+		from, to string // of the request; "" for long ago, and for none
 		oldest   string
 		change   func(*ledger.Checkpoint)
 		replay   bool
@@ -53,6 +53,7 @@ func TestBackfillRanges(t *testing.T) {
 		"what live reads will read":  {from: "20:03:00", to: "20:04:00", want: "20:00:00 20:02:00"},
 		"nothing left to read":       {from: "20:03:00", change: func(c *ledger.Checkpoint) { c.Live.At = at("20:00:00") }, refused: "live reads have come to"},
 		"the future":                 {from: "21:00:00", refused: "future"},
+		"before all":                 {refused: "before 1970"},
 		"the wrong way round":        {from: "04:00:00", to: "03:00:00", refused: "not behind"},
 		"not read yet":               {from: "03:00:00", change: func(c *ledger.Checkpoint) { c.Live.At = time.Time{} }, refused: "not been read yet"},
 		"further than the API":       {from: "03:00:00", to: "09:00:00", oldest: "05:00:00", want: "05:00:00 09:00:00"},
@@ -72,7 +73,10 @@ func TestBackfillRanges(t *testing.T) {
 			if c.change != nil {
 				c.change(stands)
 			}
-			r := BackfillRequest{Do: BackfillBegin, From: at(c.from), Replay: c.replay}
+			r := BackfillRequest{Do: BackfillBegin, From: time.Unix(-1, 0), Replay: c.replay}
+			if c.from != "" {
+				r.From = at(c.from)
+			}
 			if c.to != "" {
 				r.To = at(c.to)
 			}
@@ -142,6 +146,12 @@ func TestTheSameBackfillAgain(t *testing.T) {
 		t.Errorf("%+v", p)
 	}
 	if p := ask("03:00:00", "05:00:00"); !p.Resumed || c.BackfillOf(first.Numbers[0]).Paused {
+		t.Errorf("%+v", p)
+	}
+	paused := *c.BackfillOf(first.Numbers[0])
+	paused.Paused, paused.Begun = true, paused.Begun.Add(-time.Hour)
+	c.SetBackfill(paused)
+	if p := ask("04:10:00", "05:00:00"); !p.Resumed || p.Numbers[0] != first.Numbers[0] { // 17 hours ago, an hour later
 		t.Errorf("%+v", p)
 	}
 	present := ask("18:15:00", "")

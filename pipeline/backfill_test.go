@@ -298,3 +298,42 @@ func TestBackfillsInARow(t *testing.T) {
 		t.Errorf("%+v and %+v", x, y)
 	}
 }
+
+// An API that lists by last activity gives more than the range: what live reads may
+// have published there, and is forgotten, is marked; what is remembered, or lies in
+// the range, is not published again, or new.
+func TestBackfillFindsWhatLiesBehindIt(t *testing.T) {
+	for _, versioned := range []bool{false, true} {
+		for _, again := range []bool{false, true} {
+			o := options(open(t, t.TempDir()))
+			now := end
+			o.Now = func() time.Time { return now }
+			since := start.Add(30 * time.Minute)
+			a := &api{began: o.Now, more: []moment{
+				{start.Add(10 * time.Minute), `{"id":"before"}`},
+				{since.Add(20 * time.Minute), `{"id":"forgotten"}`},
+			}}
+			s := func() *connectors.Stream {
+				return streamAt(t, a, versioned, o.Now, brief, func(c *connectors.Options) { c.Since = since })
+			}
+			ingest(t, s(), o)
+			for _, id := range []string{"old", "remembered"} {
+				now = now.Add(24 * time.Hour)
+				a.more = append(a.more, moment{now.Add(-10 * time.Minute), fmt.Sprintf(`{"id":%q}`, id)})
+				ingest(t, s(), o)
+			}
+			a.open = true
+			begin(t, s(), o, start, start.Add(15*time.Minute), again)
+			fill(t, s(), o)
+			times := map[string]int{}
+			for _, e := range read(t, o.Broker) {
+				if times[e.RecordID]++; (times[e.RecordID] > 1) != e.Replay {
+					t.Errorf("versioned %v, replay %v: %s, time %d, is marked: %v", versioned, again, e.RecordID, times[e.RecordID], e.Replay)
+				}
+			}
+			if times["before"] != 1 || times["forgotten"] != 2 || versioned && times["remembered"] > 1 && !again {
+				t.Errorf("versioned %v, replay %v: %v", versioned, again, times)
+			}
+		}
+	}
+}

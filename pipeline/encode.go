@@ -31,10 +31,10 @@ func (t *tenure) check(draft *ledger.Draft, batch *connectors.Batch, records []c
 		} else {
 			isNew = draft.Record(id)
 		}
-		again := false // published once more, by a replay
+		again := isNew && t.maybeOut(r, batch) // published once more
 		if replay != nil {
 			first := id != (events.ID{}) && draft.Record(events.ReplayMark(id, replay.Number))
-			again = !isNew || forgotten(replay, r, batch)
+			again = again || !isNew || forgotten(replay, r, batch)
 			isNew = first
 		}
 		if !isNew {

@@ -36,6 +36,7 @@ type api struct {
 	elements []string
 	at       time.Time
 	always   bool // they are in every answer, whatever window was asked for
+	open     bool // an answer goes on behind the end of its window
 	more     []moment
 	began    func() time.Time // when requests are sent; nil: now
 	asked    chan struct{}    // closed with the next request, for await
@@ -64,7 +65,7 @@ func (a *api) Page(_ context.Context, r connectors.Request) (*connectors.Page, e
 		found = append(found, a.elements...)
 	}
 	for _, m := range a.more {
-		if !r.From.After(m.at) && !r.To.Before(m.at) {
+		if !r.From.After(m.at) && (a.open || !r.To.Before(m.at)) {
 			found = append(found, m.text)
 			times[m.text] = m.at
 		}

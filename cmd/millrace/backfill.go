@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"strconv"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -28,11 +29,12 @@ paused or stopped.`,
 			if from == "" {
 				return &app.UsageError{Err: errors.New("say with --from where the range begins, such as --from 2026-01-01 or --from 30d")}
 			}
-			if o.From, err = timeFlag("--from", from); err != nil {
+			now := time.Now() // one for both: a range from 2d to 2d is none
+			if o.From, err = timeFlag("--from", from, now); err != nil {
 				return err
 			}
 			if to != "" {
-				if o.To, err = timeFlag("--to", to); err != nil {
+				if o.To, err = timeFlag("--to", to, now); err != nil {
 					return err
 				}
 			}

@@ -56,7 +56,7 @@ func (p *program) cursorSet() *cobra.Command {
 			return &app.UsageError{Err: errors.New("say with --to where the cursor is to be put, such as --to 2026-01-01 or --to 2d")}
 		}
 		m.Set = true
-		m.To, err = timeFlag("--to", to)
+		m.To, err = timeFlag("--to", to, time.Now())
 		return err
 	})
 }
@@ -68,7 +68,7 @@ func (p *program) cursorRewind() *cobra.Command {
 			return &app.UsageError{Err: errors.New("say how far back the cursor is to be moved: either --by a duration such as 24h or 2d, or --to a time")}
 		}
 		if by == "" {
-			m.To, err = timeFlag("--to", to)
+			m.To, err = timeFlag("--to", to, time.Now())
 			return err
 		}
 		var ok bool
@@ -109,8 +109,8 @@ func (p *program) mover(use, short string, fill func(to string, m *app.Move) err
 	return p.configFlag(outputFlag(c, &format))
 }
 
-func timeFlag(name, value string) (time.Time, error) {
-	t, ok := app.ParseTime(value, time.Now())
+func timeFlag(name, value string, now time.Time) (time.Time, error) {
+	t, ok := app.ParseTime(value, now)
 	if !ok {
 		return time.Time{}, &app.UsageError{Err: fmt.Errorf("%s wants a time such as 2026-01-01T00:00:00Z, a date, or a duration back from now such as 15m or 2d", name)}
 	}
