@@ -54,6 +54,26 @@ connectors:
     poll: 1s
     settle: 1s
     sweep: {every: 5s, back: 1h}
+  shop:
+    type: netcore
+    base_url: http://%[4]s
+    app_id: %[8]s
+    app_secret: %[5]s
+    channels: [1010, 1014, 1016, 1021]
+    streams: {usage: {poll: 15s}, users: {}, transcripts: {}}
+    since: %[7]s
+    rate: 3/s
+    poll: 2s
+    settle: 1s
+  chat:
+    type: nativechat
+    base_url: http://%[4]s
+    access_token: %[5]s
+    bot_id: %[6]s
+    since: %[7]s
+    rate: 3/s
+    poll: 2s
+    settle: 1s
 `
 
 // Demo shows the whole thing without any account: simulated export APIs, the
@@ -79,7 +99,7 @@ func Demo(ctx context.Context, o DemoOptions) (err error) {
 	defer api.Close()
 	file, err := config.Parse("the demo's configuration", fmt.Appendf(nil, demoConfig,
 		freeAddress("127.0.0.1:4222"), filepath.Join(dir, "data"), freeAddress("127.0.0.1:8080"),
-		api.Addr(), simulator.DefaultAPIKey, simulator.DefaultBotName, time.Now().Add(-demoSpan).UTC().Format(time.RFC3339)), Plugins(), nil)
+		api.Addr(), simulator.DefaultAPIKey, simulator.DefaultBotName, time.Now().Add(-demoSpan).UTC().Format(time.RFC3339), simulator.DefaultAppID), Plugins(), nil)
 	if err != nil {
 		return err
 	}

@@ -108,7 +108,10 @@ func writePretty(w io.Writer, m *topics.Received) error {
 type glance struct {
 	Sender, Direction, Kind, Text, Status, Locale, Reason, Detail word
 	Subject, URL, Host, Method, Name, Intent, Score, Result       word
+	Month, Channel                                                word
 	UserID                                                        word     `json:"user_id"`
+	Messages                                                      word     `json:"total_messages"`
+	Users                                                         word     `json:"total_users"`
 	To                                                            []string `json:"to"`
 	Tags                                                          []string `json:"tags"`
 }
@@ -154,6 +157,8 @@ func summary(eventType string, data []byte) string {
 		return string(d.Text) + " -> " + joined(d.Intent, d.Score)
 	case events.TypeConversation:
 		return joined(d.Status, d.Locale, word(strings.Join(d.Tags, ",")))
+	case events.TypeUsage:
+		return joined(d.Month, d.Channel) + ": " + joined(d.Messages, "messages,", d.Users, "users")
 	case events.TypeDeadLetter:
 		return string(d.Reason + ": " + d.Detail)
 	}

@@ -23,6 +23,7 @@ func TestSummary(t *testing.T) {
 		{events.TypeUnhandledInput, `{"result":{"a":1}}`, `not understood: {"a":1}`},
 		{events.TypeAnswer, `{"text":"when?","intent":"hours","score":1e400}`, "when? -> hours 1e400"},
 		{events.TypeConversation, `{"status":"open","tags":["a"]}`, "open a"},
+		{events.TypeUsage, `{"month":"2026-11","channel":"whatsapp","total_messages":70,"total_users":9}`, "2026-11 whatsapp: 70 messages, 9 users"},
 		{events.TypeDeadLetter, `{"reason":"not_json","detail":"cut"}`, "not_json: cut"},
 		{"later", `{"a":1}`, `{"a":1}`},
 	} {

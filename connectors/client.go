@@ -143,8 +143,7 @@ func (c *Client) Do(ctx context.Context, call Call) (*Answer, error) {
 		if token == "" || !errors.As(err, &refused) || refused.Status != http.StatusUnauthorized {
 			return a, err
 		}
-		c.credential.Tokens.Refused(token)
-		if !first {
+		if !c.credential.Tokens.Refused(token, !first) {
 			return a, err
 		}
 	}
@@ -172,7 +171,7 @@ func (c *Client) try(ctx context.Context, call Call, token string) (*Answer, err
 	watch.pause()
 	if err != nil {
 		watch.stop()
-		return nil, c.requestError(call.Op, watch.cause(err))
+		return nil, c.requestError(call.Op, token, watch.cause(err))
 	}
 	c.learnClock(res.Header)
 	budget.Pause(rateLimited(res.Header, c.now()))
@@ -234,7 +233,7 @@ func (c *Client) learnClock(h http.Header) {
 // requestError classifies what made a request fail before there was an answer.
 // It keeps addresses with a credential out: one in a query, or one that a
 // redirect's Location repeats.
-func (c *Client) requestError(op string, err error) *Error {
+func (c *Client) requestError(op, token string, err error) *Error {
 	var at *url.Error
 	if errors.As(err, &at) {
 		err = at.Err
@@ -244,7 +243,7 @@ func (c *Client) requestError(op string, err error) *Error {
 	switch text := err.Error(); {
 	case strings.Contains(text, "Location header"):
 		err = redirectError("the API redirects to an address that cannot be read; check base_url")
-	case holds(text, c.credential.Secret):
+	case holds(text, c.credential.Secret), holds(text, token):
 		err = errors.New("it failed with an error that holds the credential, and is not shown")
 	}
 	return &Error{Kind: Retry, Op: op, Err: err}

@@ -93,6 +93,9 @@ type Stream struct {
 	// after the other in each window; nil: it is read by time alone. Such a
 	// stream is Whole.
 	Walk Walker
+	// Without makes what counts as the answer for a key that the API refuses, while
+	// it answers for others, so that the walk can go on; nil: it does not go on.
+	Without func(Request) *Page
 	// Parts are what the stream is made of, e.g. channels; nil: one whole. One
 	// that is added later is read from since on.
 	Parts []string
@@ -128,6 +131,8 @@ type Request struct {
 	Cursor json.RawMessage
 	// Key is the one to read, of a stream with a Walk; zero for others.
 	Key Key
+	// Listed is when listing the keys began, of a stream with a Walk.
+	Listed time.Time
 	// Parts are those of [Stream.Parts] to ask for; nil: all of them.
 	Parts []string
 }
@@ -226,6 +231,7 @@ type Batch struct {
 	Progress Progress
 
 	after   Position // where its lane stands then
+	keys    int      // how many keys of a walk it is of
 	cells   bool     // it was read in cells
 	payload []byte   // the records as JSON Lines
 	size    int      // what it holds in memory, near enough
@@ -241,6 +247,7 @@ const (
 type Prepared struct {
 	events.Record
 	Identity events.Identity
+	ReadFor  string      // the ID of the key that it was found for; "" for none
 	Content  events.Hash // of the canonical content; set for versioned streams only
 	Number   int         // among records of equal content without an id, or equal dead letters, of the pass
 }

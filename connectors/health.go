@@ -67,6 +67,13 @@ func (h *health) good(failures int) {
 	h.state, h.warned = Health{}, false
 }
 
+// passed ends what a key has failed with that is passed over.
+func (h *health) passed() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.state, h.warned = Health{}, false
+}
+
 // bad notes a request that failed.
 func (h *health) bad(err error, failures int) {
 	h.mu.Lock()

@@ -137,6 +137,14 @@ func (l *lane) read(ctx context.Context, from time.Time, unfinished Position, en
 		}
 	}()
 	todo := &course{lane: l, from: from, unfinished: unfinished, end: end}
+	var waiting *Batch // of keys that are done, for others to join it
+	give := func() (err error) {
+		if waiting != nil {
+			err = l.sub.deliver(ctx, l, waiting, end)
+		}
+		waiting = nil
+		return err
+	}
 	for {
 		for len(queue) < l.ahead() {
 			r, err := todo.next(ctx, len(queue) == 0)
@@ -156,7 +164,20 @@ func (l *lane) read(ctx context.Context, from time.Time, unfinished Position, en
 		l.buffer.setHead(head)
 		for b := range head.out {
 			l.buffer.took(head, b.size)
-			if err := l.sub.deliver(ctx, l, b, end); err != nil {
+			if waiting != nil && waiting.join(b, l.ahead()) {
+				continue
+			}
+			if err := give(); err != nil {
+				return cmp.Or(context.Cause(ctx), err)
+			}
+			if waiting = b; b.keys == 0 {
+				if err := give(); err != nil {
+					return cmp.Or(context.Cause(ctx), err)
+				}
+			}
+		}
+		if head.err != nil || len(queue) == 1 || len(queue[1].out) == 0 { // nothing is there to join it
+			if err := give(); err != nil {
 				return cmp.Or(context.Cause(ctx), err)
 			}
 		}

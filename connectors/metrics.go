@@ -11,6 +11,7 @@ type Metrics struct {
 	pages      *prometheus.CounterVec
 	records    *prometheus.CounterVec
 	retries    *prometheus.CounterVec
+	passed     *prometheus.CounterVec
 	budgetWait *prometheus.CounterVec
 }
 
@@ -26,14 +27,15 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		pages:      counter("pages_total", "Pages read to their end."),
 		records:    counter("records_total", "Records read, those read again included."),
 		retries:    counter("retries_total", "Requests made again after a failure."),
+		passed:     counter("passed_over_total", "Users that were passed over in a window, as the API refuses them and answers for others."),
 		budgetWait: counter("budget_wait_seconds_total", "Time that requests waited for the rate budget."),
 	}
 }
 
 // streamMetrics are the metrics of one stream.
 type streamMetrics struct {
-	requests                            func(outcome string) prometheus.Counter
-	pages, records, retries, budgetWait prometheus.Counter
+	requests                                    func(outcome string) prometheus.Counter
+	pages, records, retries, passed, budgetWait prometheus.Counter
 }
 
 func (m *Metrics) of(connector, stream string) *streamMetrics {
@@ -42,6 +44,7 @@ func (m *Metrics) of(connector, stream string) *streamMetrics {
 		pages:      m.pages.WithLabelValues(connector, stream),
 		records:    m.records.WithLabelValues(connector, stream),
 		retries:    m.retries.WithLabelValues(connector, stream),
+		passed:     m.passed.WithLabelValues(connector, stream),
 		budgetWait: m.budgetWait.WithLabelValues(connector, stream),
 	}
 }

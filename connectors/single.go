@@ -20,6 +20,7 @@ func (s *Stream) Prepare(raw []byte, number int, window Window, key string) (Pre
 	b := builder{stream: s, cell: cell, inCell: seen}
 	b.add(record, seen)
 	p, at := b.records[0], b.spans[0]
+	p.ReadFor = key
 	if p.Dead == nil {
 		p.Raw, p.Members = b.raw[at.raw:at.rawEnd], b.members[at.members:at.membersEnd]
 	}

@@ -56,6 +56,8 @@ type Subscriber struct {
 	health health
 	walks  sync.Map // how far each Lane has come in its walk: a Walked
 
+	answered answered
+
 	expected atomic.Int64           // records of the backfill, as far as the API tells
 	trouble  atomic.Pointer[string] // why the backfill's requests fail; nil when they do not
 

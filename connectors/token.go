@@ -26,6 +26,7 @@ type Tokens struct {
 	failed      *Error    // the latest login failed with it; nil: it did not
 	failures    int       // in a row
 	again       time.Time // when the next login may be tried
+	useless     time.Time // until then no login helps whose token is refused
 }
 
 // NewTokens returns tokens that come from a login. It makes no request; login
@@ -100,11 +101,22 @@ func (t *Tokens) fail(err *Error) {
 }
 
 // Refused says that the API did not accept a token: the next one logs in, unless
-// somebody has done that since.
-func (t *Tokens) Refused(text string) {
+// somebody has done that since. Where the token of a login that was made for the
+// request is refused too (again), it is not the token: others may use it, and for
+// some time nobody logs in for being refused. It returns whether to ask once more.
+func (t *Tokens) Refused(text string, again bool) bool {
 	t.turn <- struct{}{}
 	defer func() { <-t.turn }()
-	if t.text == text {
-		t.text = ""
+	now := time.Now()
+	switch {
+	case again:
+		t.useless = now.Add(backoffCap/2 + backoff(1<<10)/2)
+		return false
+	case t.text != text:
+		return true
+	case now.Before(t.useless):
+		return false
 	}
+	t.text = ""
+	return true
 }

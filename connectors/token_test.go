@@ -223,3 +223,46 @@ func TestRequestsWithABody(t *testing.T) {
 		}
 	})
 }
+
+// An endpoint that no token opens makes a login a minute, and leaves the token to
+// those whom it serves.
+func TestATokenThatIsRefusedByOneEndpoint(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := &loginAPI{}
+		c := a.client(t)
+		other := a.client(t)
+		other.credential.Tokens = c.credential.Tokens
+		c.http.Transport = roundTrip(func(r *http.Request) (*http.Response, error) { return respond(r, 401, "{}"), nil })
+		for range 600 {
+			if _, err := get(t.Context(), c); KindOf(err) != Fail {
+				t.Fatal(err)
+			}
+			if _, err := get(t.Context(), other); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Second)
+		}
+		if a.count < 5 || a.count > 21 {
+			t.Errorf("%d logins in ten minutes", a.count)
+		}
+		a.good = map[string]time.Time{} // all tokens have ended
+		time.Sleep(time.Minute)
+		if _, err := get(t.Context(), other); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// What the network says of a request is not shown where it holds the token.
+func TestNoErrorShowsAToken(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := &loginAPI{}
+		c := a.client(t)
+		c.http.Transport = roundTrip(func(r *http.Request) (*http.Response, error) {
+			return nil, fmt.Errorf("malformed answer %q", r.Header.Get("Authorization"))
+		})
+		if _, err := get(t.Context(), c); err == nil || strings.Contains(err.Error(), "token-") {
+			t.Errorf("%v", err)
+		}
+	})
+}

@@ -78,8 +78,7 @@ func (l *lane) walk(ctx context.Context, w Window, cursor json.RawMessage) (*wal
 	if err != nil {
 		return nil, err
 	}
-	slices.SortStableFunc(keys, func(a, b Key) int { return strings.Compare(a.ID, b.ID) })
-	keys = slices.CompactFunc(keys, func(a, b Key) bool { return a.ID == b.ID })
+	slices.SortFunc(keys, func(a, b Key) int { return strings.Compare(a.ID, b.ID) })
 	todo := slices.IndexFunc(keys, func(k Key) bool { return k.ID > done.Behind })
 	if todo < 0 {
 		todo = len(keys)
@@ -115,28 +114,38 @@ func (s *Subscriber) Walked(lane Lane) Walked {
 	return Walked{}
 }
 
-// list asks for all pages of keys. It holds a slot for one request at a time.
+// list asks for all pages of keys, and returns each key once. It holds a slot for
+// one request at a time.
 func (l *lane) list(ctx context.Context, w Window) ([]Key, error) {
 	r := &windowRead{lane: l, window: w} // for its failures
 	ask := KeysRequest{From: w.From.Add(-time.Second), To: w.To.Add(time.Second), All: l.name != Live, Parts: l.parts}
 	r.follow(nil)
 	var all []Key
+	listed := map[string]bool{}
 	for {
 		page, err := r.keys(ctx, ask)
 		switch {
-		case err == nil && page.Next == nil:
-			r.succeeded()
-			l.listed = r.requests
-			return append(all, page.Keys...), nil
 		case err == nil:
-			r.succeeded()
-			all = append(all, page.Keys...)
-			ask.Cursor = page.Next
+			for _, k := range page.Keys {
+				if !listed[k.ID] {
+					listed[k.ID] = true
+					all = append(all, k)
+				}
+			}
+			// A listing that had to begin again is good when it has come to its end.
+			if r.stuck = r.stuck && page.Next != nil; !r.stuck {
+				r.succeeded()
+			}
+			if ask.Cursor = page.Next; ask.Cursor == nil {
+				l.listed = r.requests
+				return all, nil
+			}
 			continue
 		case ctx.Err() != nil:
 			return nil, ctx.Err()
 		case KindOf(err) == Restart && ask.Cursor != nil:
-			ask.Cursor, all = nil, nil
+			ask.Cursor, all, r.stuck = nil, nil, true
+			clear(listed)
 			r.follow(nil)
 		}
 		if err := r.failed(ctx, err); err != nil {
@@ -205,3 +214,21 @@ func (r *windowRead) walkPosition(w Window, next json.RawMessage) *Position {
 
 // maxKey is how long the ID of a key may be, in bytes: cursors hold it.
 const maxKey = MaxCursor / 8
+
+// join puts the batch of the keys that come next to that of those before, so that
+// one commit takes both; it returns false, and changes nothing, where they do not
+// belong together, or are too much. B is not delivered yet.
+func (b *Batch) join(next *Batch, keys int) bool {
+	fits := b.keys+next.keys <= keys && len(b.Records)+len(next.Records) <= MaxBatchRecords && b.size+next.size <= MaxBatchBytes
+	if !fits || b.keys == 0 || next.keys == 0 || !b.EndsPage || !next.EndsPage {
+		return false
+	}
+	b.Window = Window{earlier(b.Window.From, next.Window.From), later(b.Window.To, next.Window.To)}
+	b.Began, b.Ended = earlier(b.Began, next.Began), later(b.Ended, next.Ended)
+	b.Records, b.payload = append(b.Records, next.Records...), append(b.payload, next.payload...)
+	b.Key, b.after = next.Key, next.after
+	b.Requests += next.Requests
+	b.size += next.size
+	b.keys += next.keys
+	return true
+}

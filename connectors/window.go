@@ -37,6 +37,7 @@ type windowRead struct {
 	failing  failures
 	pageKey  string    // of the page that is being read; see [Page]
 	asked    time.Time // of a walk: when its keys were asked for
+	passing  passing   // of a walk: what is known of a key that fails
 	stuck    bool      // not even one second can be read before its cursor ends
 }
 
@@ -44,10 +45,11 @@ type windowRead struct {
 type verdict int
 
 const (
-	done  verdict = iota
-	again         // begin again
-	halve         // begin again, with its first half
-	cells         // begin again, in cells
+	done    verdict = iota
+	again           // begin again
+	halve           // begin again, with its first half
+	cells           // begin again, in cells
+	without         // go on without the key; see pass.go
 )
 
 // part is a piece of a window that is read in one pass, or in cells.
@@ -83,6 +85,9 @@ func (r *windowRead) run(ctx context.Context) {
 			todo = append([]part{{first, false}, {second, false}}, todo[1:]...)
 		case cells:
 			r.cells, todo[0].cells = true, true
+		case without:
+			r.err = r.pass(ctx, p.Window)
+			todo = todo[1:]
 		}
 	}
 }
@@ -131,6 +136,12 @@ func (r *windowRead) read(ctx context.Context, w Window) (verdict, error) {
 		case ended && w.divisible(): // half of it takes half as long, so this ends
 			return halve, nil
 		}
+		switch once, pass := r.passes(ctx, w, err); {
+		case pass:
+			return without, nil
+		case once:
+			continue
+		}
 		r.stuck = r.stuck || ended
 		if err := r.failed(ctx, err); err != nil {
 			return done, err
@@ -152,7 +163,10 @@ func (r *windowRead) follow(cursor json.RawMessage) {
 // succeeded ends a row of failures.
 func (r *windowRead) succeeded() {
 	r.lane.sub.health.good(r.failing.count)
-	r.failing = failures{}
+	r.failing, r.passing = failures{}, passing{}
+	if r.key != nil {
+		r.lane.sub.answered.add(*r.key)
+	}
 	if r.lane.name == Backfill {
 		r.lane.sub.trouble.Store(nil)
 	}
@@ -192,7 +206,7 @@ func (r *windowRead) page(ctx context.Context, w Window, cursor json.RawMessage)
 		ask.To = time.Time{}
 	}
 	if r.key != nil {
-		ask.Key = *r.key
+		ask.Key, ask.Listed = *r.key, r.asked
 	}
 	b := builder{stream: r.lane.sub.stream}
 	next, began, err := r.ask(ctx, slot, ask, func(began time.Time, record events.Record) error {
@@ -323,7 +337,10 @@ func (r *windowRead) deliver(ctx context.Context, w Window, began time.Time, b *
 	b.Lane, b.Window, b.Began, b.Ended = r.lane.name, w, began, r.lane.sub.stream.client.now()
 	b.Requests, r.requests = r.requests, 0
 	if b.Key = r.pageKey; r.key != nil {
-		b.Key = r.key.ID
+		b.Key, b.keys = r.key.ID, 1
+	}
+	for i := range b.Records {
+		b.Records[i].ReadFor = b.Key
 	}
 	if after != nil {
 		b.EndsPage, b.after = true, *after

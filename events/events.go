@@ -122,4 +122,7 @@ type Event struct {
 
 	Members []byte // as Record.Members
 	Raw     []byte // as Record.Raw; nil to leave it out
+	// ReadFor is the user or conversation that was asked for when its record was
+	// found; "" for none. Dead letters tell it.
+	ReadFor string
 }

@@ -169,10 +169,22 @@ func (t *tenure) addParts() {
 		c.SetBackfill(b)
 		t.log.Info("the stream has new parts; they are read from since on", "parts", added, "from", b.From, "to", b.To, "backfill", b.Number)
 	}
-	ahead := t.ahead
-	t.checkpoint, t.ahead = &c, ahead
+	if known {
+		t.ahead.Live, t.ahead.Sweep.Position = beginning(t.ahead.Live), beginning(t.ahead.Sweep.Position)
+		for _, b := range c.OpenBackfills() {
+			if b.Parts == nil {
+				b.Window, b.Cursor = ledger.Range{}, nil
+				c.SetBackfill(b)
+			}
+		}
+	}
+	t.checkpoint = &c
 	t.ahead.Backfill = progressOf(&c).Backfill
 }
+
+// beginning has a window that is half read begin again: its cursor may have come
+// past the place where a new part would have been read.
+func beginning(p connectors.Position) connectors.Position { return connectors.Position{At: p.At} }
 
 // warnSince tells once who has moved since back that this changes nothing.
 func (t *tenure) warnSince() {

@@ -45,7 +45,7 @@ func (t *tenure) check(draft *ledger.Draft, batch *connectors.Batch, records []c
 			ID: id, Source: t.stream.Key, Connector: t.stream.Connector,
 			Type: r.Type, Key: r.Key, RecordID: r.ID,
 			Time: r.Time, Recorded: now, Replay: again,
-			Members: r.Members, Raw: r.Raw,
+			Members: r.Members, Raw: r.Raw, ReadFor: r.ReadFor,
 		}
 		if e.RecordID == "" {
 			e.RecordID = r.Identity.String()
@@ -115,7 +115,7 @@ func deadLetter(dead letter, e *events.Event, batch *connectors.Batch, raw []byt
 	m.Text("stream", e.Source.String())
 	m.Text("window", batch.Window.From.UTC().Format(time.RFC3339)+"/"+batch.Window.To.UTC().Format(time.RFC3339))
 	m.Text("sha256", hex.EncodeToString(sum[:]))
-	m.TextOf("read_for", batch.Key)
+	m.TextOf("read_for", e.ReadFor)
 	if dead.event != (events.ID{}) {
 		m.Text("event_id", dead.event.String())
 	}
@@ -258,7 +258,7 @@ func inParts(dead letter, e *events.Event, batch *connectors.Batch, raw []byte, 
 		identity := id(part)
 		letter := events.Event{
 			ID: identity.Event(), Source: e.Source, Connector: e.Connector, Type: events.TypeDeadLetter,
-			Key: e.Key, RecordID: e.RecordID, Recorded: e.Recorded, Replay: e.Replay,
+			Key: e.Key, RecordID: e.RecordID, Recorded: e.Recorded, Replay: e.Replay, ReadFor: e.ReadFor,
 		}
 		if len(e.Key) > overhead/8 { // it may be what is too large
 			letter.Key = identity.String()

@@ -2,6 +2,8 @@ package pipeline_test
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"log/slog"
 	"slices"
 	"strings"
@@ -9,6 +11,7 @@ import (
 	"time"
 
 	"github.com/millrace-io/millrace/connectors"
+	"github.com/millrace-io/millrace/events"
 	"github.com/millrace-io/millrace/pipeline"
 )
 
@@ -57,6 +60,53 @@ func (p *parted) Page(ctx context.Context, r connectors.Request) (*connectors.Pa
 	p.only = append(p.only, r.Parts...)
 	p.mu.Unlock()
 	return p.api.Page(ctx, r)
+}
+
+// A part that is added while a window is half read is read in that window too,
+// though it sorts in front of the part that was come to.
+func TestAPartThatIsAddedInAWindow(t *testing.T) {
+	o := options(open(t, t.TempDir()))
+	a := &partly{api: &api{}, refused: "c"}
+	s := func(parts ...string) *connectors.Stream {
+		s := streamAt(t, a.api, false, o.Now)
+		s.Parts, s.Pager, s.Whole = parts, a, true
+		a.parts = parts
+		return s
+	}
+	if err := pipeline.New(s("b", "c"), o).Run(t.Context()); err == nil {
+		t.Fatal("the window was read to its end")
+	}
+	unique(t, read(t, o.Broker), 1)
+	a.refused = ""
+	ingest(t, s("a", "b", "c"), o)
+	unique(t, read(t, o.Broker), 3)
+}
+
+// partly is an API that gives one part after the other, a record each.
+type partly struct {
+	*api
+	parts   []string
+	refused string
+}
+
+func (p *partly) Page(_ context.Context, r connectors.Request) (*connectors.Page, error) {
+	at := 0
+	if r.Cursor != nil {
+		at = slices.Index(p.parts, strings.Trim(string(r.Cursor), `"`))
+	}
+	if p.parts[at] == p.refused {
+		return nil, &connectors.Error{Kind: connectors.Fail, Op: "reading", Err: errors.New("refused")}
+	}
+	answer := &connectors.Answer{Reader: strings.NewReader(`[{"id":"` + p.parts[at] + `"}]`), Began: time.Now()}
+	mapper := func(raw []byte, f *connectors.Fields) events.Record {
+		return events.Record{Type: events.TypeMessage, ID: p.parts[at], Time: start, Dead: f.Object(raw, func(_, _ []byte) {})}
+	}
+	return connectors.NewPage(answer, r.Key, 1<<20, nil, mapper, func(*connectors.Array) (json.RawMessage, error) {
+		if at+1 == len(p.parts) {
+			return nil, nil
+		}
+		return json.Marshal(p.parts[at+1])
+	}), nil
 }
 
 // Who moves since back is told that a backfill is what they want, until it is done.

@@ -122,12 +122,13 @@ func (n *nativeChat) thread(c *conversation) *nativeThread {
 	return n.threads[c.number]
 }
 
-// objectID returns a unique id like MongoDB's: the seconds of its making, then
-// eight bytes of which no two are the same.
+// objectID returns a unique id like MongoDB's: the seconds of its making, five
+// bytes of who made it (here of the number of the conversation), and a counter.
 func (n *nativeChat) objectID(at int64, serial uint64) string {
 	var id [12]byte
 	binary.BigEndian.PutUint32(id[:], uint32(at/1000))
-	binary.BigEndian.PutUint64(id[4:], mix(serial^mix(n.options.Seed^0x4a71)))
+	maker := (serial >> 20) * (mix(n.options.Seed^0x4a71) | 1) // by an odd factor: no two are the same
+	binary.BigEndian.PutUint64(id[4:], maker<<24|serial&0xfffff)
 	return hex.EncodeToString(id[:])
 }
 

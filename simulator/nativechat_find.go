@@ -1,6 +1,7 @@
 package simulator
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/json"
 	"slices"
@@ -25,7 +26,7 @@ type collection struct {
 // insertion. The caller must not change what it gets.
 func (c *collection) find(query []clause, by []sortKey, most int) []*record {
 	records, rest := c.narrow(query)
-	byTime := len(by) == 1 && by[0].path == c.timeField
+	byTime := len(by) > 0 && by[0].path == c.timeField && (len(by) == 1 || !by[0].down)
 	switch {
 	case byTime && by[0].down:
 		records = backwards(records)
@@ -36,7 +37,10 @@ func (c *collection) find(query []clause, by []sortKey, most int) []*record {
 		records = slices.Clone(records)
 		slices.SortFunc(records, func(a, b *record) int { return cmp.Compare(a.at.seq, b.at.seq) })
 	}
-	if byTime || len(by) == 0 {
+	switch {
+	case byTime && len(by) > 1:
+		return c.ties(c.filter(records, rest, 0), by[1:], most)
+	case byTime || len(by) == 0:
 		return c.filter(records, rest, most)
 	}
 	return c.sorted(c.filter(records, rest, 0), by)
@@ -135,6 +139,23 @@ func (c *collection) filter(records []*record, clauses []clause, most int) []*re
 	return found
 }
 
+// ties returns documents, which are by time, those of one time among them by more
+// fields: at least the first most, or all for 0.
+func (c *collection) ties(records []*record, by []sortKey, most int) []*record {
+	records = slices.Clone(records)
+	for start := 0; start < len(records) && (most == 0 || start < most); {
+		end := start + 1
+		for end < len(records) && records[end].at.time == records[start].at.time {
+			end++
+		}
+		if end-start > 1 {
+			copy(records[start:end], c.sorted(records[start:end], by))
+		}
+		start = end
+	}
+	return records
+}
+
 // sorted returns documents, which are in the order of insertion, by some fields.
 func (c *collection) sorted(records []*record, by []sortKey) []*record {
 	type row struct {
@@ -185,6 +206,9 @@ type document struct {
 func (d *document) values(path string) []any {
 	if date := d.of.dates[path]; date != nil {
 		return []any{d.of.date(date(d.record))}
+	}
+	if id := d.record.id; bytes.HasPrefix(d.record.raw, []byte(`{"`+path+`":"`+id+`",`)) {
+		return []any{id} // what is sorted by most often need not be decoded
 	}
 	if !d.open {
 		d.open = true

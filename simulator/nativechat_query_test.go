@@ -178,6 +178,12 @@ func TestSorting(t *testing.T) {
 			}
 			return strings.Compare(name(a), name(b))
 		},
+		`{"StartedAt":1,"Data.user.FirstName":-1}`: func(a, b map[string]any) int {
+			if order := strings.Compare(started(a), started(b)); order != 0 {
+				return order
+			}
+			return strings.Compare(name(b), name(a))
+		},
 		`nothing`: func(a, b map[string]any) int { return 0 },
 		// Numbers come before text.
 		`Errors`: func(a, b map[string]any) int {

@@ -41,7 +41,7 @@ func moment(n int) <-chan time.Time {
 // Invariants 1, 2, 3 and 7: killed at any moment, with records coming in,
 // nothing is lost and nothing repeated.
 func TestKilledAtRandomMoments(t *testing.T) {
-	w := startAll(t, simulator.Options{Seed: 3, Backlog: 1_000, Span: time.Hour, Rate: 40, Identical: 0.1, ChangeBack: 0.3, Ties: 5})
+	w := startAll(t, simulator.Options{Seed: 3, Backlog: 1_000, Span: time.Hour, Rate: 40, Identical: 0.1, ChangeBack: 0.3, Ties: 5, NetcoreSmallPages: true})
 	dir, listen := filepath.Join(t.TempDir(), "data"), freePort(t)
 	path := w.configure(t, settings{broker: fmt.Sprintf("dir: %q, listen: %q", dir, listen), extra: live})
 	for n := range *kills {
@@ -218,7 +218,7 @@ func (s *natsServer) url() string { return "nats://" + s.addr }
 // waits and takes over.
 func TestBrokerAndInstancesKilled(t *testing.T) {
 	server := startServer(t)
-	w := startAll(t, simulator.Options{Seed: 4, Backlog: 1_000, Span: time.Hour, Rate: 40, Identical: 0.1, ChangeBack: 0.3})
+	w := startAll(t, simulator.Options{Seed: 4, Backlog: 1_000, Span: time.Hour, Rate: 40, Identical: 0.1, ChangeBack: 0.3, NetcoreSmallPages: true, UsersBy: simulator.UsersDescending})
 	path := w.configure(t, settings{broker: fmt.Sprintf("url: %q", server.url()), extra: live})
 	var instances [2]*child
 	awake := func(n int) {

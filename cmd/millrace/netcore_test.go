@@ -30,7 +30,7 @@ func (w *world) logins() simulator.Endpoint { return w.Account().Endpoints["netc
 // many requests it has failed.
 func TestATokenThatEndsIsReplacedOnce(t *testing.T) {
 	w := startSome(t, simulator.Options{
-		Seed: 31, Backlog: *backlog, Span: *span, NetcoreSmallPages: true, Latency: 5 * time.Millisecond,
+		Seed: 31, Backlog: 1_200, Span: *span, NetcoreSmallPages: true, Latency: 5 * time.Millisecond,
 	}, netcore)
 	var users, transcripts atomic.Int64
 	ended := 0
@@ -50,6 +50,23 @@ func TestATokenThatEndsIsReplacedOnce(t *testing.T) {
 	compareAll(t, readTopics(t, dir), w.Account())
 	if logins := w.logins(); ended != 3 || logins.Answered != 1+ended || logins.Rejected > 0 {
 		t.Errorf("tokens ended %d times; %d logins, %d refused", ended, logins.Answered, logins.Rejected)
+	}
+}
+
+// Tokens that live for seconds are renewed in time: no request is refused.
+func TestTokensOfSeconds(t *testing.T) {
+	w := startSome(t, simulator.Options{Seed: 34, Backlog: 1_200, Span: *span, TokenLife: 2 * time.Second, Latency: 25 * time.Millisecond}, netcore)
+	dir := filepath.Join(t.TempDir(), "data")
+	must(t, "run", "--once", "-c", w.configure(t, settings{broker: embeddedIn(dir), extra: fast + "requests: 4\n"}))
+	account := w.Account()
+	compareAll(t, readTopics(t, dir), account)
+	for name, e := range account.Endpoints {
+		if e.Rejected > 0 {
+			t.Errorf("%s refused %d requests", name, e.Rejected)
+		}
+	}
+	if logins := w.logins().Answered; logins < 3 {
+		t.Errorf("%d logins", logins)
 	}
 }
 

@@ -38,8 +38,9 @@ func (p *program) simulate() *cobra.Command {
 			fmt.Fprintf(p.out, "connectors:\n"+
 				"  demo: {type: deepconverse, base_url: \"http://%[1]s\", api_key: %[2]s, bot_name: %[3]s, since: %[4]s}\n"+
 				"  support: {type: feedyou, base_url: \"http://%[1]s\", bot_id: demo, function_key: %[2]s, since: %[4]s}\n"+
-				"  helpdesk: {type: nativechat, base_url: \"http://%[1]s\", bot_id: %[3]s, access_token: %[2]s, since: %[4]s}\n",
-				l.Addr(), key, simulator.DefaultBotName, since)
+				"  shop: {type: netcore, base_url: \"http://%[1]s\", app_id: %[5]s, app_secret: %[2]s, channels: [1010, 1014, 1016, 1021], rate: 3/s, since: %[4]s}\n"+
+				"  helpdesk: {type: nativechat, base_url: \"http://%[1]s\", bot_id: %[3]s, access_token: %[2]s, rate: 3/s, since: %[4]s}\n",
+				l.Addr(), key, simulator.DefaultBotName, since, orDefault(o.AppID, simulator.DefaultAppID))
 			server := &http.Server{Handler: sim, ReadHeaderTimeout: 5 * time.Second}
 			group, ctx := errgroup.WithContext(c.Context())
 			group.Go(func() error { return sim.Run(ctx) })

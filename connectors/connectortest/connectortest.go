@@ -53,6 +53,9 @@ type Harness struct {
 	// Blank is the text of a record that says that there is nothing; "": there is
 	// none. It may be read and not be in the account.
 	Blank string
+	// Looks says that it looks at documents before it reads them: what is only in
+	// those answers is not kept.
+	Looks bool
 	// Timeless are the event types whose records bear no time.
 	Timeless []string
 	// Variants are ways in which the simulation of this API alone can differ; nil:
@@ -114,6 +117,7 @@ func Cases() map[string]Harness {
 			},
 			Required: []string{"bot_id", "access_token"},
 			Endpoint: func(stream string) string { return "nativechat/" + stream },
+			Looks:    true,
 			Empty:    "[]",
 		},
 	}

@@ -179,7 +179,16 @@ func poison(t *testing.T, h Harness) {
 		for _, element := range account.Poison {
 			there[string(element)] = true
 		}
-		if dead := deadLetters(r); !maps.Equal(dead, there) {
+		dead, unseen := deadLetters(r), 0
+		if h.Looks {
+			unseen = 5
+		}
+		for element := range dead {
+			if !there[element] {
+				t.Errorf("a dead letter of what was not poison: %.200q", element)
+			}
+		}
+		if len(dead) < len(there)-unseen {
 			t.Errorf("%d elements were poisoned, and %d are dead letters", len(there), len(dead))
 		}
 	})

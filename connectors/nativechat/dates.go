@@ -29,6 +29,29 @@ const (
 	asNumber             // UNIX time
 )
 
+// class is the type of what documents show as a time. A database sorts by type
+// first, and compares values of one type only.
+type class int
+
+const (
+	shownText   class = iota // "2026-01-02"
+	shownDigits              // "1772625605060"
+	shownNumber              // 1772625605060
+	shownDate                // {"$date": ...}, whatever it holds
+)
+
+func classOf(value []byte, extended bool) class {
+	switch {
+	case extended:
+		return shownDate
+	case len(value) == 0 || value[0] != '"':
+		return shownNumber
+	case layoutOf(strings.TrimSpace(connectors.Text(value))) == "":
+		return shownDigits
+	}
+	return shownText
+}
+
 func (f form) String() string { return [...]string{"text", "$date", "a number"}[f] }
 
 // isoMillis is how JavaScript and MongoDB write a date.

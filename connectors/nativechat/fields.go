@@ -119,12 +119,14 @@ type place struct {
 
 // shape knows under what names the fields of documents are.
 type shape struct {
-	places map[string][]place // by the first name of the path
-	times  []string           // names of the time
+	places   map[string][]place // by the first name of the path
+	ids      []string           // names of the id
+	times    []string           // names of the time
+	activity bool               // documents may show their last activity
 }
 
 func newShape(ids, times []string, names map[field][]string, activity bool) *shape {
-	s := &shape{places: map[string][]place{}, times: times}
+	s := &shape{places: map[string][]place{}, ids: ids, times: times, activity: activity}
 	for i, name := range times {
 		s.add(timeField+field(i), 0, name, isTime)
 	}

@@ -9,7 +9,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
-	"time"
+	"sync/atomic"
 
 	"github.com/millrace-io/millrace/connectors"
 	"github.com/millrace-io/millrace/events"
@@ -31,6 +31,24 @@ type collection struct {
 
 	turn  chan struct{} // held by who finds out
 	found *dates        // what was found; nil: nothing yet
+	most  atomic.Int64  // documents that came at once, so far
+}
+
+// saw remembers how many documents came at once, and says whether a page of so
+// many is the last. The API may give fewer than it is asked for, and not tell: only
+// a page that is shorter than one before it is known not to be cut. Others are
+// followed by one more request, which proves it.
+func (c *collection) saw(documents int) (last bool) {
+	n := int64(min(documents, perPage))
+	for {
+		most := c.most.Load()
+		switch {
+		case n == 0 || n < most:
+			return true
+		case n == most || c.most.CompareAndSwap(most, n):
+			return false
+		}
+	}
 }
 
 // mapped looks into an element and makes a record of it.
@@ -41,20 +59,9 @@ func (c *collection) mapped(raw []byte, f *connectors.Fields, d *document) event
 	return c.mapping(c.shape, d, f, c.bot)
 }
 
-// sample is what is remembered of a document that was looked at.
-type sample struct {
-	id       string
-	field    field  // of its time; 0: it shows none
-	shown    []byte // its time
-	extended bool
-}
-
-// samples is how many documents are looked at.
-const samples = 20
-
 // look asks for some documents, without a time.
 func (c *collection) look(ctx context.Context, among predicate) ([]sample, error) {
-	answer, err := c.client.Get(ctx, "looking at "+c.name, c.path, parameters(among, "", samples, 0))
+	answer, err := c.client.Get(ctx, "looking at "+c.name, c.path, parameters(among, "", perPage, 0))
 	if err != nil {
 		return nil, err
 	}
@@ -63,27 +70,20 @@ func (c *collection) look(ctx context.Context, among predicate) ([]sample, error
 	list := []sample{}
 	var f connectors.Fields
 	var d document
-	for {
+	for len(list) < perPage {
 		raw, err := array.Next()
 		if err == io.EOF {
-			return list, nil
+			break
 		}
 		if err != nil {
 			return nil, readError("looking at "+c.name, err)
 		}
-		if c.shape.read(raw, &f, &d) != nil {
-			continue
+		if c.shape.read(raw, &f, &d) == nil {
+			list = append(list, sampleOf(&d, c.shape))
 		}
-		s := sample{id: d.text(idField)}
-		for i := range c.shape.times {
-			of := timeField + field(i)
-			if v := d.values[of]; v != nil {
-				s.field, s.shown, s.extended = of, append([]byte(nil), v...), d.extended[of]
-				break
-			}
-		}
-		list = append(list, s)
 	}
+	c.saw(len(list))
+	return list, nil
 }
 
 // readError is what an answer that cannot be read is to the caller.
@@ -95,10 +95,12 @@ func readError(op string, err error) error {
 	return &connectors.Error{Kind: kind, Op: op, Err: err}
 }
 
-// known returns how the collection is asked by time; nil while it has nothing. A
-// look asks for documents, all of which meet among. An empty answer counts only
-// when this has returned.
-func (c *collection) known(ctx context.Context, among predicate, look func(context.Context) ([]sample, error)) (*dates, error) {
+// looking asks for documents, all of which meet the predicate that it returns.
+type looking func(context.Context) ([]sample, predicate, error)
+
+// known returns how the collection is asked by time; nil while it has nothing. An
+// empty answer counts only when this has returned.
+func (c *collection) known(ctx context.Context, look looking) (*dates, error) {
 	select {
 	case c.turn <- struct{}{}:
 		defer func() { <-c.turn }()
@@ -108,50 +110,27 @@ func (c *collection) known(ctx context.Context, among predicate, look func(conte
 	if c.found != nil {
 		return c.found, nil
 	}
-	list, err := look(ctx)
+	list, among, err := look(ctx)
 	if err != nil || len(list) == 0 {
 		return nil, err
 	}
-	for _, s := range list {
-		if s.field != 0 {
-			c.found, err = c.prove(ctx, among, s)
-			return c.found, err
-		}
+	s, of := typical(list)
+	if s == nil {
+		return nil, &connectors.Error{Kind: connectors.Fail, Op: "looking at " + c.name, Err: fmt.Errorf(
+			"none of %d documents shows a time under any of the names %s: set time_fields to what the account calls it", len(list), strings.Join(c.shape.times, ", "))}
 	}
-	return nil, &connectors.Error{Kind: connectors.Fail, Op: "looking at " + c.name, Err: fmt.Errorf(
-		"none of %d documents shows a time under any of the names %s: set time_fields to what the account calls it", len(list), strings.Join(c.shape.times, ", "))}
-}
-
-// prove finds the spelling of dates that the server understands: the one with
-// which a known document is found by its own time, and not by any other.
-func (c *collection) prove(ctx context.Context, among predicate, s sample) (*dates, error) {
-	at := timeOf(s.shown)
-	before, behind := at.Truncate(time.Second).Add(-time.Second), at.Truncate(time.Second).Add(2*time.Second)
-	var tried []string
-	anyway := false // it was found by another time
-	for _, spelling := range spellings(s.shown, s.extended) {
-		d := &dates{field: s.field, name: c.shape.times[s.field-timeField], spelling: spelling}
-		none := &cursor{}
-		n, err := c.count(ctx, d.query(asking{among: among, started: span{before, behind}}, none))
-		if err == nil && n > 0 {
-			// No time is both later than it and earlier.
-			n, err = c.count(ctx, d.query(asking{among: among, started: span{behind.Add(48 * time.Hour), before.Add(-48 * time.Hour)}}, none))
-			if err == nil && n == 0 {
-				return d, nil
-			}
-			anyway = anyway || n > 0
-		}
-		if err != nil && !refused(err) {
-			return nil, err
-		}
-		tried = append(tried, spelling.form.String())
+	d, err := c.prove(ctx, among, s, of)
+	if err == nil {
+		err = c.proveActivity(ctx, d, list, timeOf(s.times[of].text))
 	}
-	why := fmt.Errorf("a document with the %s %s is not found by that time, however it is written (%s): an empty answer would prove nothing; set time_fields to a field that the API can be asked for",
-		c.shape.times[s.field-timeField], connectors.Text(s.shown), strings.Join(tried, ", "))
-	if anyway {
-		why = fmt.Errorf("documents are found by a range of %s in which no time is: the API seems to ignore the parameter query", c.shape.times[s.field-timeField])
+	if err == nil {
+		err = c.proveSort(ctx, d, among, s.idName)
 	}
-	return nil, &connectors.Error{Kind: connectors.Fail, Op: "trying how " + c.name + " are asked for by time", Err: why}
+	if err != nil {
+		return nil, err
+	}
+	c.found = d
+	return d, nil
 }
 
 // refused says that the server does not take a predicate.

@@ -152,6 +152,13 @@ func (c *collection) mapRecord(raw []byte, f *connectors.Fields) events.Record {
 // noID is what check tells of documents without an id.
 const noID = "the API shows %s without an id under any of the names in id_fields: they are told apart by what they say, and a change is a new record; if they have an id, set id_fields"
 
+const (
+	// notFound is what check tells where the last activity cannot be asked for.
+	notFound = "conversations show %s, but are not found by it: changes of those that began before the sweep reads are not seen by it"
+	// noTime is what check tells where not all documents can be asked for by time.
+	noTime = "%d of %d conversations are not found by any %s: they are read while they show activity, and else not; if another field has their time, set time_fields"
+)
+
 // probe proves the token, that it is the API that answers, and that it can be
 // asked by time.
 func probe(ctx context.Context, c *connectors.Connector, talks *collection) error {
@@ -162,6 +169,18 @@ func probe(ctx context.Context, c *connectors.Connector, talks *collection) erro
 	if slices.ContainsFunc(list, func(s sample) bool { return s.id == "" }) {
 		c.Notes = append(c.Notes, fmt.Sprintf(noID, talks.name))
 	}
-	_, err = talks.known(ctx, nil, func(context.Context) ([]sample, error) { return list, nil })
-	return err
+	d, err := talks.known(ctx, func(context.Context) ([]sample, predicate, error) { return list, nil, nil })
+	if err != nil || d == nil {
+		return err
+	}
+	for _, name := range d.blind {
+		c.Notes = append(c.Notes, fmt.Sprintf(notFound, name))
+	}
+	// All are counted first: what is new meanwhile has a time to be asked for.
+	all, err1 := talks.counted(ctx, nil)
+	some, err2 := talks.counted(ctx, d.query(asking{started: span{from: time.Unix(0, 0)}}, &cursor{}))
+	if err1 == nil && err2 == nil && some < all {
+		c.Notes = append(c.Notes, fmt.Sprintf(noTime, all-some, all, d.name))
+	}
+	return nil
 }

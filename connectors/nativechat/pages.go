@@ -15,7 +15,7 @@ import (
 )
 
 // perPage is the limit that the vendor's examples have; the most that may be
-// asked for is not documented.
+// asked for is not documented, nor what happens to those who ask for more.
 const perPage = 100
 
 // Skip moves while new documents arrive, so pages follow the time: the next one
@@ -49,6 +49,8 @@ func (d *dates) readCursor(stored json.RawMessage) (*cursor, error) {
 		return nil, restart("it follows another field than " + d.name)
 	case at.Skip < 0, at.Value != nil && timeOf(at.Value).IsZero():
 		return nil, restart("it has no time")
+	case at.Value != nil && d.class != shownDate && classOf(at.Value, false) != d.class:
+		return nil, restart("its time is of another type")
 	}
 	return at, nil
 }
@@ -61,7 +63,7 @@ func (c *collection) page(ctx context.Context, d *dates, a asking, stored json.R
 	if err != nil {
 		return nil, err
 	}
-	answer, err := c.client.Get(ctx, "listing "+c.name, c.path, parameters(d.query(a, at), d.name, perPage, at.Skip))
+	answer, err := c.client.Get(ctx, "listing "+c.name, c.path, parameters(d.query(a, at), d.sort, perPage, at.Skip))
 	if err != nil {
 		return nil, err
 	}
@@ -108,7 +110,8 @@ func (r *reader) record(raw []byte, f *connectors.Fields) events.Record {
 }
 
 // see checks the document that was mapped last, and remembers its time. One that
-// has none, or cannot be read, is not counted among those to skip: it may come
+// has none, or one of another type than the others (which is sorted apart from
+// them, and not found by a time of theirs), or cannot be read, is not counted among those to skip: it may come
 // again, which ids find out, but nothing is skipped that was not seen.
 func (r *reader) see(record *events.Record) error {
 	r.n++
@@ -120,7 +123,7 @@ func (r *reader) see(record *events.Record) error {
 		return err
 	}
 	value := r.doc.values[r.field]
-	if value == nil {
+	if value == nil || classOf(value, r.doc.extended[r.field]) != r.class {
 		if r.last == nil {
 			r.same++
 			r.seen = true
@@ -129,13 +132,16 @@ func (r *reader) see(record *events.Record) error {
 	}
 	t := timeOf(value)
 	switch {
-	case !r.time.IsZero() && t.Before(r.time):
+	case t.Before(r.time.Add(-r.spelling.slack())): // as texts, 05.5Z comes before 05Z
 		return r.ignored("a document is older than the one before it, though they were asked for in the order of "+r.dates.name, "sort or query")
 	case !r.holds(r.asking, &r.doc, t):
 		return r.ignored("a document is outside of the range of "+r.dates.name+" that was asked for", "query")
 	}
 	if string(value) != string(r.last) {
-		r.last, r.time, r.same = json.RawMessage(string(value)), t, 0
+		r.last, r.same = json.RawMessage(string(value)), 0
+		if t.After(r.time) {
+			r.time = t
+		}
 	}
 	r.same++
 	r.seen = true
@@ -149,9 +155,9 @@ func (r *reader) ignored(what, parameter string) error {
 		"%s: the API seems to ignore the parameter %s, and cannot be read page by page; set time_fields to a field that it sorts by", what, parameter)}
 }
 
-// next returns the cursor behind the page. One that is not full is the last.
+// next returns the cursor behind the page; nil behind the last.
 func (r *reader) next() (json.RawMessage, error) {
-	if r.n < perPage {
+	if r.saw(r.n) {
 		return nil, nil
 	}
 	next := cursor{Name: r.dates.name, Value: r.last, Skip: r.same, Page: hex.EncodeToString(r.hash.Sum(nil)[:16])}

@@ -192,7 +192,7 @@ func FuzzPage(f *testing.F) {
 			}
 			if failed == nil {
 				next, err := page.Next()
-				if err != nil || (next != nil) != (n >= perPage) {
+				if err != nil || (next != nil) != (n > 0) { // the first page may be cut
 					t.Fatalf("behind %d elements follows %q, %v", n, next, err)
 				}
 				if at, err := d.readCursor(next); err != nil || next != nil && at.Skip == 0 || len(next) > connectors.MaxCursor {

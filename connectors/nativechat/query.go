@@ -3,7 +3,6 @@ package nativechat
 import (
 	"encoding/json"
 	"net/url"
-	"slices"
 	"strconv"
 	"time"
 )
@@ -46,7 +45,20 @@ func (s spelling) bounds(within span) map[string]json.RawMessage {
 type dates struct {
 	field    field // of the names of the time, the one that is asked for and sorted by
 	name     string
+	class    class // of what documents show
 	spelling spelling
+	sort     string // by the time and, where the API takes it, among equals by the id
+	// activity is how the last activity is spelled; nil: as the time is.
+	activity [len(activityNames)]*spelling
+	blind    []string // names of the last activity that are shown, and by which nothing is found
+}
+
+// activityBy is how the last activity is spelled under one of its names.
+func (d *dates) activityBy(i int) spelling {
+	if d.activity[i] != nil {
+		return *d.activity[i]
+	}
+	return d.spelling
 }
 
 // asking is what is asked for: documents whose time is in a range, or, where the
@@ -64,9 +76,9 @@ func (d *dates) query(a asking, at *cursor) predicate {
 	switch {
 	case a.activity != nil:
 		branches := []predicate{{d.name: limits}}
-		for _, name := range activityNames {
+		for i, name := range activityNames {
 			if name != d.name {
-				branches = append(branches, predicate{name: d.spelling.bounds(*a.activity)})
+				branches = append(branches, predicate{name: d.activityBy(i).bounds(*a.activity)})
 			}
 		}
 		p["$or"] = branches
@@ -84,13 +96,15 @@ func (d *dates) query(a asking, at *cursor) predicate {
 
 // holds says whether a document can be what was asked for.
 func (d *dates) holds(a asking, doc *document, t time.Time) bool {
-	slack := d.spelling.slack()
-	if a.started.holds(t, slack) {
+	if a.started.holds(t, d.spelling.slack()) {
 		return true
 	}
-	return a.activity != nil && slices.ContainsFunc(doc.values[activityField:], func(v []byte) bool {
-		return v != nil && a.activity.holds(timeOf(v), slack)
-	})
+	for i, v := range doc.values[activityField:] {
+		if a.activity != nil && v != nil && a.activity.holds(timeOf(v), d.activityBy(i).slack()) {
+			return true
+		}
+	}
+	return false
 }
 
 // parameters are those of a request for documents. A nil predicate is none, and a

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/millrace-io/millrace/connectors"
+	"github.com/millrace-io/millrace/events"
 )
 
 // conversationStream reads conversations by their beginning and, so that changes
@@ -21,7 +22,10 @@ func conversationStream(talks *collection) *connectors.Stream {
 
 // learn finds out how conversations are asked for.
 func (c *collection) learn(ctx context.Context) (*dates, error) {
-	return c.known(ctx, nil, func(ctx context.Context) ([]sample, error) { return c.look(ctx, nil) })
+	return c.known(ctx, func(ctx context.Context) ([]sample, predicate, error) {
+		list, err := c.look(ctx, nil)
+		return list, nil, err
+	})
 }
 
 // countRange returns what counts the documents of a range of time.
@@ -102,13 +106,50 @@ type talkMessages struct{ messageReader }
 
 // Page asks for one page of a conversation's messages; see [connectors.Pager].
 func (m talkMessages) Page(ctx context.Context, r connectors.Request) (*connectors.Page, error) {
+	page, err := m.pageOf(ctx, r)
+	if err != nil {
+		return nil, inTalk(err, r.Key.ID)
+	}
+	records := page.Records
+	page.Records = func(yield func(events.Record, error) bool) {
+		for record, err := range records {
+			if !yield(record, inTalk(err, r.Key.ID)) {
+				return
+			}
+		}
+	}
+	return page, nil
+}
+
+// inTalk adds to an error which conversation was being read.
+func inTalk(err error, id string) error {
+	if err == nil || errors.Is(err, context.Canceled) {
+		return err
+	}
+	e := connectors.Error{}
+	if known := (*connectors.Error)(nil); errors.As(err, &known) {
+		e = *known
+	} else if errors.As(readError("reading messages", err), &known) {
+		e = *known
+	}
+	e.Op = fmt.Sprintf("%s of the conversation %.100q", e.Op, id)
+	return &e
+}
+
+func (m talkMessages) pageOf(ctx context.Context, r connectors.Request) (*connectors.Page, error) {
 	began := m.said.client.Now()
 	id := json.RawMessage(r.Key.Data)
 	if len(id) == 0 {
 		id, _ = json.Marshal(r.Key.ID)
 	}
 	among := inConversation(id)
-	d, err := m.said.known(ctx, among, func(ctx context.Context) ([]sample, error) { return m.said.look(ctx, among) })
+	d, err := m.said.known(ctx, func(ctx context.Context) ([]sample, predicate, error) {
+		list, err := m.said.look(ctx, among)
+		if s, _ := typical(list); err != nil || len(list) == 0 || s != nil {
+			return list, among, err
+		}
+		return m.lookAround(ctx) // it shows no times; others may
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -144,25 +185,44 @@ func (m allMessages) Page(ctx context.Context, r connectors.Request) (*connector
 // looked is how many conversations are looked into for a message.
 const looked = 5
 
-// learn finds out how messages are asked for, on those of a conversation: that is
-// what the vendor documents. Where none has any, on what there is without.
-func (m messageReader) learn(ctx context.Context) (*dates, error) {
-	return m.said.known(ctx, nil, func(ctx context.Context) ([]sample, error) {
-		talks, err := m.talks.look(ctx, nil)
+// lookAround looks at the messages of one of the first conversations: one that has
+// messages with a time, else one that has any.
+func (m messageReader) lookAround(ctx context.Context) (list []sample, among predicate, err error) {
+	talks, err := m.talks.look(ctx, nil)
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, talk := range talks[:min(looked, len(talks))] {
+		if talk.id == "" {
+			continue
+		}
+		id, _ := json.Marshal(talk.id)
+		its := inConversation(id)
+		found, err := m.said.look(ctx, its)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
-		for _, talk := range talks[:min(looked, len(talks))] {
-			if talk.id == "" {
-				continue
-			}
-			id, _ := json.Marshal(talk.id)
-			if list, err := m.said.look(ctx, inConversation(id)); err != nil || len(list) > 0 {
-				return list, err
-			}
+		if s, _ := typical(found); s != nil {
+			return found, its, nil
 		}
-		list, err := m.said.look(ctx, nil)
-		return list, notAll(err)
+		if len(found) > 0 {
+			list, among = found, its
+		}
+	}
+	return list, among, nil
+}
+
+// learn finds out how messages are asked for, on those of a conversation: that is
+// what the vendor documents. Where none has any, on what there is without. That
+// they can be asked for without naming one is proved by it, too.
+func (m messageReader) learn(ctx context.Context) (*dates, error) {
+	return m.said.known(ctx, func(ctx context.Context) ([]sample, predicate, error) {
+		list, _, err := m.lookAround(ctx)
+		if err != nil || len(list) > 0 {
+			return list, nil, err
+		}
+		list, err = m.said.look(ctx, nil)
+		return list, nil, notAll(err)
 	})
 }
 

@@ -3,8 +3,8 @@ package netcore
 import (
 	"context"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
+	"iter"
 	"net/http"
 	"net/url"
 	"slices"
@@ -72,12 +72,13 @@ func (l *listing) keys(ctx context.Context, r connectors.KeysRequest, since time
 func (p *enricher) Page(ctx context.Context, r connectors.Request) (*connectors.Page, error) {
 	raw := r.Key.Data
 	page, kept := p.emptyPage(), []byte(nil)
+	page.Began = r.Listed // the row is as old
 	if id := idsOf(raw, new(events.Scanner)).asked(); id != "" {
-		answer, err := p.client.Do(ctx, connectors.Call{Op: readingUser, Path: userDataPath + "/" + url.PathEscape(id), Endpoint: userDataPath})
+		answer, err := p.client.Do(ctx, connectors.Call{Op: readingUser + " (" + r.Key.ID + ")", Path: userDataPath + "/" + url.PathEscape(id), Endpoint: userDataPath})
 		var e *connectors.Error
 		switch {
 		case err == nil:
-			page.Began, page.Took, page.Close = answer.Began, answer.Took, answer.Close
+			page.Took, page.Close = answer.Took, answer.Close
 			if kept, err = p.kept(answer); err != nil {
 				answer.Close()
 				return nil, failed(readingUser, err)
@@ -86,12 +87,23 @@ func (p *enricher) Page(ctx context.Context, r connectors.Request) (*connectors.
 			return nil, err
 		}
 	}
-	page.Records = func(yield func(events.Record, error) bool) {
-		mapper := connectors.Mapper(func(raw []byte, f *connectors.Fields) events.Record { return p.enriched(raw, f, kept) })
-		yield(mapper.Map(raw, &connectors.Fields{Key: r.Key}), nil)
-	}
-	page.Next = func() (json.RawMessage, error) { return nil, nil }
+	page.Records = p.row(r.Key, kept)
 	return page, nil
+}
+
+// without is the row alone; see [connectors.Stream].
+func (p *enricher) without(r connectors.Request) *connectors.Page {
+	page := p.emptyPage()
+	page.Began, page.Records = r.Listed, p.row(r.Key, nil)
+	return page
+}
+
+// row yields a user's row, with what the bot keeps.
+func (p *enricher) row(k connectors.Key, kept []byte) iter.Seq2[events.Record, error] {
+	return func(yield func(events.Record, error) bool) {
+		mapper := connectors.Mapper(func(raw []byte, f *connectors.Fields) events.Record { return p.enriched(raw, f, kept) })
+		yield(mapper.Map(k.Data, &connectors.Fields{Key: k}), nil)
+	}
 }
 
 // kept reads what the bot keeps of a user; nil for what nobody reads alike.

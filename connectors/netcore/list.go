@@ -126,7 +126,7 @@ var longAgo = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
 // filter by is not documented, and the last interaction is the likeliest. So the
 // end is always the present: whoever was active and is again is listed.
 func (l *listing) page(ctx context.Context, at place, channels []int, since time.Time, mapper connectors.Mapper) (*connectors.Page, error) {
-	call := connectors.Call{Op: listingUsers, Path: usersPath, Body: map[string]any{
+	call := connectors.Call{Op: listingUsers + key{channel: at.Channel}.of(), Path: usersPath, Body: map[string]any{
 		// Seen of the live API: without channelIds it answers 500.
 		"channelIds": []int{at.Channel},
 		"startDate":  date(since),

@@ -127,17 +127,18 @@ func (a *api) stream(name string, s *Settings, client *connectors.Client, o conn
 		stream := &connectors.Stream{Versioned: true, Whole: true, OpenEnd: true}
 		if s.EnrichUsers {
 			p := &enricher{listing: list}
-			stream.Pager, stream.Walk, stream.Map = p, p, p.record
+			stream.Pager, stream.Walk, stream.Map, stream.Without = p, p, p.record, p.without
 			return stream, userDataPath
 		}
 		p := &userPager{listing: list}
 		stream.Pager, stream.Map = p, p.record
 		return stream, usersPath
 	}
-	p := &transcriptPager{listing: list}
+	p := &transcriptPager{listing: list, swept: sweptOf(o)}
 	stream := &connectors.Stream{Versioned: true, Fixed: true, Pager: p, Map: p.record, Oldest: oldest}
 	if s.Transcripts == byUser {
 		stream.Walk = p
+		stream.Without = func(connectors.Request) *connectors.Page { return a.emptyPage() }
 	}
 	return stream, transcriptsPath
 }

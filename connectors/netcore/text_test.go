@@ -114,7 +114,7 @@ func TestOddPayloads(t *testing.T) {
 // promises.
 func mapTranscript(t testing.TB, validate func(testing.TB, *events.Event), row string) events.Record {
 	t.Helper()
-	p := &transcriptPager{&listing{api: &api{app: "app"}}}
+	p := &transcriptPager{listing: &listing{api: &api{app: "app"}}}
 	f := &connectors.Fields{Key: connectors.Key{ID: key{1014, "+91", "u"}.id()}}
 	r := connectors.Mapper(p.record).Map([]byte(row), f)
 	if r.Dead != nil {

@@ -30,19 +30,30 @@ type key struct {
 	asked, user string // the id to ask with, and that of the list
 }
 
-// id is the key's ID: it is taken apart again, so ids in it are escaped.
+// id is the key's ID: it is taken apart again, so ids in it are escaped. Walks go
+// in its order, so what stays comes before the id to ask with: a user who gains a
+// phone number in the middle of a walk is not passed over.
 func (k key) id() string {
 	if k.user == "" {
 		return channelText(k.channel)
 	}
-	return channelText(k.channel) + "/" + url.PathEscape(k.asked) + "/" + url.PathEscape(k.user)
+	return channelText(k.channel) + "/" + url.PathEscape(k.user) + "/" + url.PathEscape(k.asked)
+}
+
+// of names the key in errors.
+func (k key) of() string {
+	text := " of channel " + channelText(k.channel)
+	if k.user != "" {
+		text = " of user " + k.user + text
+	}
+	return text
 }
 
 // keyOf is the inverse of id; what is missing is zero.
 func keyOf(id string) (k key) {
 	channel, rest, _ := strings.Cut(id, "/")
 	k.channel, _ = strconv.Atoi(channel)
-	asked, user, _ := strings.Cut(rest, "/")
+	user, asked, _ := strings.Cut(rest, "/")
 	k.asked, _ = url.PathUnescape(asked)
 	k.user, _ = url.PathUnescape(user)
 	return k
@@ -50,14 +61,24 @@ func keyOf(id string) (k key) {
 
 // transcriptPager reads what was said: user by user, where the stream is walked,
 // else channel by channel.
-type transcriptPager struct{ *listing }
+type transcriptPager struct {
+	*listing
+	swept time.Duration // a window that is longer may begin before what sweeps read
+}
+
+// sweptOf returns how long a window may be, the overlap in it, all of which the
+// next sweep reads again once it is read.
+func sweptOf(o connectors.Options) time.Duration {
+	return max(o.SweepBack-o.SweepEvery, time.Hour) + o.Overlap + o.Poll
+}
 
 // Keys lists the users to ask for; see [connectors.Walker]. Those who were active
-// since the window began are enough for what was said now. What turns up late may
-// be of anybody.
+// since the window began are enough for what was said now. What turns up late, or
+// was said to somebody who did not answer, may be of anybody: sweeps ask for it,
+// and live reads where no sweep will.
 func (p *transcriptPager) Keys(ctx context.Context, r connectors.KeysRequest) (*connectors.Keys, error) {
 	since := r.From
-	if r.All {
+	if r.All || r.To.Sub(r.From) > p.swept {
 		since = longAgo
 	}
 	return p.keys(ctx, r, since, func(channel int, raw []byte, scan *events.Scanner) (connectors.Key, bool) {
@@ -95,7 +116,7 @@ func (p *transcriptPager) Page(ctx context.Context, r connectors.Request) (*conn
 	if who.asked != "" {
 		body["botUserId"] = who.asked
 	}
-	answer, limit, err := p.transcriptPages.ask(ctx, p.client, connectors.Call{Op: readingTranscripts, Path: transcriptsPath, Body: body}, at.Page, at.Limit)
+	answer, limit, err := p.transcriptPages.ask(ctx, p.client, connectors.Call{Op: readingTranscripts + who.of(), Path: transcriptsPath, Body: body}, at.Page, at.Limit)
 	if err != nil {
 		return nil, err
 	}

@@ -22,6 +22,17 @@ func TestKeys(t *testing.T) {
 	}
 }
 
+// A user who gains a phone number keeps the place among the others: a walk that is
+// interrupted passes over nobody.
+func TestTheOrderOfKeys(t *testing.T) {
+	for _, other := range []string{"a", "m", "z"} {
+		k := key{1014, other, other}.id()
+		if (key{1014, "m2", "m2"}.id() < k) != (key{1014, "+91", "m2"}.id() < k) {
+			t.Errorf("m2 passes by %s", other)
+		}
+	}
+}
+
 // Who is asked for, and by which id: the user's own in the channel comes first,
 // and it is the userId that names them.
 func TestWhoIsAskedFor(t *testing.T) {
@@ -39,11 +50,38 @@ func TestWhoIsAskedFor(t *testing.T) {
 		for _, k := range keys.Keys {
 			got = append(got, k.ID)
 		}
-		if want := []string{"1014/b1/u1", "1014/+92/u2", "1014/3/3", "1014/u4/u4", "1014/b5/b5"}; !slices.Equal(got, want) {
+		if want := []string{"1014/u1/b1", "1014/u2/+92", "1014/3/3", "1014/u4/u4", "1014/b5/b5"}; !slices.Equal(got, want) {
 			t.Errorf("%v, want %v", got, want)
 		}
 		if body := a.asked[len(a.asked)-1]; !strings.Contains(body, `"startDate":"`+start+`"`) {
 			t.Errorf("all %t: %s", all, body)
+		}
+	}
+}
+
+// What was said to a user who does not answer comes with a sweep. No sweep reads
+// the beginning of a long window, as after a time without the service, so live
+// reads ask for all users in it.
+func TestWhoIsAskedForAfterALongTime(t *testing.T) {
+	a := &fakeAPI{answer: says(200, `{"users":[]}`)}
+	to := time.Date(2026, 11, 20, 10, 0, 0, 0, time.UTC)
+	for _, c := range []struct {
+		keys   map[string]any
+		length time.Duration
+		all    bool
+	}{
+		{nil, 17 * time.Hour, false},
+		{nil, 20 * time.Hour, true},
+		{map[string]any{"overlap": "24h"}, 25 * time.Hour, false},
+		{map[string]any{"sweep": map[string]any{"back": "24h", "every": "24h"}}, 15 * time.Minute, false},
+		{map[string]any{"sweep": map[string]any{"back": "24h", "every": "24h"}}, 3 * time.Hour, true},
+	} {
+		s := streamOf(t, a, transcripts, c.keys)
+		if _, err := s.Walk.Keys(t.Context(), connectors.KeysRequest{From: to.Add(-c.length), To: to}); err != nil {
+			t.Fatal(err)
+		}
+		if body := a.asked[len(a.asked)-1]; strings.Contains(body, `"startDate":"2000-`) != c.all {
+			t.Errorf("%v, %s: %s", c.keys, c.length, body)
 		}
 	}
 }
@@ -145,7 +183,7 @@ func TestMoreThanAnAnswerHolds(t *testing.T) {
 			details = text
 			r := connectors.Request{From: to.Add(-4 * time.Second), To: to, Parts: []string{"1014"}}
 			if way == byUser {
-				r.Key.ID = "1014/+91/u"
+				r.Key.ID = "1014/u/+91"
 			}
 			records, _, key, err := ask(t, s, r)
 			if (connectors.KindOf(err) == connectors.TooMuch) != much || !much && err != nil || len(records) != 1 {

@@ -92,7 +92,7 @@ func (p *usagePager) Page(ctx context.Context, r connectors.Request) (*connector
 		}
 	}
 	what := all[at]
-	answer, err := p.client.Get(ctx, readingUsage, usagePath, url.Values{"monthDate": {what.Month + "-01"}, "channelId": {channelText(what.Channel)}})
+	answer, err := p.client.Get(ctx, readingUsage+" of "+what.id(), usagePath, url.Values{"monthDate": {what.Month + "-01"}, "channelId": {channelText(what.Channel)}})
 	if err != nil {
 		return nil, err
 	}

@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/millrace-io/millrace/connectors"
 	"github.com/millrace-io/millrace/events"
@@ -118,5 +119,66 @@ func TestEnrichedUsers(t *testing.T) {
 		if _, _, _, err := ask(t, s, connectors.Request{Key: keys.Keys[0]}); connectors.KindOf(err) != connectors.Retry || err == nil {
 			t.Errorf("%q: %v", body, err)
 		}
+	}
+}
+
+// A row is as old as its list, whenever what the bot keeps is asked for: a newer
+// one that was published meanwhile stays the latest.
+func TestRowsAreAsOldAsTheirList(t *testing.T) {
+	status := 200
+	a := &fakeAPI{answer: func(*http.Request, string) (int, string) { return status, `{"tags":[]}` }}
+	s := streamOf(t, a, users, map[string]any{"enrich_users": true, "channels": []int{1014}})
+	r := connectors.Request{Key: connectors.Key{ID: "1014/u1", Data: []byte(`{"userId":"u1"}`)}, Listed: time.Now().Add(-time.Hour)}
+	for status = range map[int]bool{200: true, 404: true} {
+		page, err := s.Pager.Page(t.Context(), r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		page.Close()
+		if !page.Began.Equal(r.Listed) {
+			t.Errorf("%d: %s, want %s", status, page.Began, r.Listed)
+		}
+	}
+}
+
+// A user for whom the API goes on failing comes without what the bot keeps; one
+// whose messages it does not give has none.
+func TestUsersWhoAreRefused(t *testing.T) {
+	row := `{"userId":"u1"}`
+	r := connectors.Request{Key: connectors.Key{ID: "1014/u1", Data: []byte(row)}, Listed: time.Now().Add(-time.Hour)}
+	for name, want := range map[string]string{users: "[" + row + ",null]", transcripts: ""} {
+		page := streamOf(t, &fakeAPI{}, name, map[string]any{"enrich_users": true}).Without(r)
+		got := ""
+		for record, err := range page.Records {
+			if got += string(record.State); err != nil || record.ID != "1014/u1" || !page.Began.Equal(r.Listed) {
+				t.Errorf("%+v, %v", record, err)
+			}
+		}
+		if next, err := page.Next(); got != want || next != nil || err != nil {
+			t.Errorf("%s: %q, want %q; %v", name, got, want, err)
+		}
+		page.Close()
+	}
+}
+
+// Errors name whom or what the API was asked for.
+func TestErrorsNameWhatWasAskedFor(t *testing.T) {
+	a := &fakeAPI{answer: says(500, "")}
+	to := time.Now().Truncate(time.Second)
+	for name, want := range map[string]string{
+		usage: "reading usage of " + to.UTC().Format(monthForm) + "/1010: ", users: "reading a user's data (1014/u1/+91): ", transcripts: "reading transcripts of user u1 of channel 1014: ",
+	} {
+		s := streamOf(t, a, name, map[string]any{"enrich_users": true})
+		r := connectors.Request{From: to, To: to, Key: connectors.Key{ID: "1014/u1/+91", Data: []byte(`{"userId":"u1"}`)}}
+		if name == transcripts {
+			r.From = to.Add(-time.Minute)
+		}
+		if _, _, _, err := ask(t, s, r); err == nil || !strings.HasPrefix(err.Error(), want) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	s := streamOf(t, a, users, nil)
+	if _, _, _, err := ask(t, s, connectors.Request{}); err == nil || !strings.HasPrefix(err.Error(), "listing users of channel 1010: ") {
+		t.Error(err)
 	}
 }
