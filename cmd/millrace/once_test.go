@@ -12,7 +12,7 @@ import (
 )
 
 var (
-	backlog = flag.Int("backlog", 3_000, "messages of history in tests of --once")
+	backlog = flag.Int("backlog", 1_500, "messages of history in tests of --once")
 	span    = flag.Duration("span", 8*time.Hour, "over which that history is spread")
 	corpus  = flag.String("corpus", "", "a `file` of dialogues for the simulator; without it, its own text")
 )

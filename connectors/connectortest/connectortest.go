@@ -53,6 +53,9 @@ type Harness struct {
 	// Blank is the text of a record that says that there is nothing; "": there is
 	// none. It may be read and not be in the account.
 	Blank string
+	// Walks says that it asks user by user or conversation by conversation: that
+	// takes a request for each, so its tests have less to read.
+	Walks bool
 	// Looks says that it looks at documents before it reads them: what is only in
 	// those answers is not kept.
 	Looks bool
@@ -101,6 +104,7 @@ func Cases() map[string]Harness {
 			},
 			Required: []string{"app_id", "app_secret"},
 			Endpoint: func(stream string) string { return "netcore/" + stream },
+			Walks:    true,
 			Single:   []string{"usage"},
 			Blank:    `{"totalMessages":0,"totalUsers":0}`,
 			Timeless: []string{events.TypeUsage},
@@ -118,6 +122,7 @@ func Cases() map[string]Harness {
 			Required: []string{"bot_id", "access_token"},
 			Endpoint: func(stream string) string { return "nativechat/" + stream },
 			Looks:    true,
+			Walks:    true,
 			Empty:    "[]",
 		},
 	}
@@ -136,6 +141,14 @@ func Run(t *testing.T, h Harness) {
 			test(t, h)
 		})
 	}
+}
+
+// less is how many messages a test's simulator has.
+func (h Harness) less(messages int) int {
+	if h.Walks {
+		return messages / 5
+	}
+	return messages
 }
 
 // backlog is how far the simulator's records reach back.

@@ -85,7 +85,7 @@ func readsAll(t *testing.T, h Harness) {
 	for _, bounds := range []simulator.Bounds{simulator.HalfOpen, simulator.Inclusive, simulator.Exclusive, simulator.OpenStart} {
 		asIs := func(*simulator.Options) {}
 		for i, vary := range append([]func(*simulator.Options){asIs}, h.Variants...) {
-			o := simulator.Options{Seed: 1, Backlog: 1500, Bounds: bounds}
+			o := simulator.Options{Seed: 1, Backlog: h.less(1500), Bounds: bounds}
 			vary(&o)
 			t.Run(fmt.Sprintf("%s, variant %d", bounds, i), func(t *testing.T) {
 				h.each(t, o, nil, func(t *testing.T, stream *connectors.Stream, want func() simulator.Endpoint) {
@@ -103,7 +103,7 @@ func readsAll(t *testing.T, h Harness) {
 }
 
 func resumes(t *testing.T, h Harness) {
-	h.each(t, simulator.Options{Seed: 2, Backlog: 5000, Identical: .3}, nil, func(t *testing.T, stream *connectors.Stream, want func() simulator.Endpoint) {
+	h.each(t, simulator.Options{Seed: 2, Backlog: h.less(5000), Identical: .3}, nil, func(t *testing.T, stream *connectors.Stream, want func() simulator.Endpoint) {
 		whole := read(t, stream, nil, 0, nil)
 		var kept store
 		half := len(whole.batches) / 2
@@ -144,7 +144,7 @@ func faults(t *testing.T, h Harness) {
 	for _, faults := range nuisances {
 		t.Run(faults.String(), func(t *testing.T) {
 			t.Parallel()
-			o := simulator.Options{Seed: 3, Backlog: 1500, Faults: faults}
+			o := simulator.Options{Seed: 3, Backlog: h.less(1500), Faults: faults}
 			h.each(t, o, nil, func(t *testing.T, stream *connectors.Stream, want func() simulator.Endpoint) {
 				r := read(t, stream, nil, 5*time.Minute, nil)
 				if r.err != nil {
@@ -212,7 +212,7 @@ func deadLetters(r *reading) map[string]bool {
 func ways(t *testing.T, h Harness) {
 	for _, keys := range h.Ways {
 		t.Run(fmt.Sprint(keys), func(t *testing.T) {
-			o := simulator.Options{Seed: 7, Backlog: 1000, Faults: simulator.Faults{simulator.Redirect: .05, simulator.Reset: .05}}
+			o := simulator.Options{Seed: 7, Backlog: h.less(1000), Faults: simulator.Faults{simulator.Redirect: .05, simulator.Reset: .05}}
 			h.each(t, o, keys, func(t *testing.T, stream *connectors.Stream, want func() simulator.Endpoint) {
 				r := read(t, stream, nil, 5*time.Minute, nil)
 				if r.err != nil {
