@@ -52,6 +52,8 @@ const (
 // Options describe a world and how it is served. The zero value is an empty
 // world without limits or faults.
 type Options struct {
+	// Vendors are those whose APIs are served, e.g. "deepconverse"; nil: all.
+	Vendors []string
 	// Seed decides everything that is made up: the same seed, options and Now
 	// give the same bytes.
 	Seed uint64

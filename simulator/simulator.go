@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 )
@@ -43,8 +44,11 @@ func New(options Options) (*Simulator, error) {
 	} else if s.world.dialogues, err = loadCorpus(options.Corpus); err != nil {
 		return nil, err
 	}
-	for _, make := range vendors {
-		v := make(&s.options)
+	for _, known := range vendors {
+		if options.Vendors != nil && !slices.Contains(options.Vendors, known.name) {
+			continue
+		}
+		v := known.make(&s.options)
 		s.world.observers = append(s.world.observers, v)
 		for _, e := range v.endpoints() {
 			p := &port{endpoint: e, limiter: newLimiter(options.Limit)}

@@ -17,11 +17,14 @@ type vendor interface {
 
 // vendors makes all that there are, in the order of the account. A new vendor is
 // a file of its own and a line here.
-var vendors = []func(*Options) vendor{
-	func(o *Options) vendor { return newDeepConverse(o) },
-	func(o *Options) vendor { return newNativeChat(o) },
-	func(o *Options) vendor { return newFeedyou(o) },
-	func(o *Options) vendor { return newNetcore(o) },
+var vendors = []struct {
+	name string
+	make func(*Options) vendor
+}{
+	{"deepconverse", func(o *Options) vendor { return newDeepConverse(o) }},
+	{"feedyou", func(o *Options) vendor { return newFeedyou(o) }},
+	{"netcore", func(o *Options) vendor { return newNetcore(o) }},
+	{"nativechat", func(o *Options) vendor { return newNativeChat(o) }},
 }
 
 // endpoint is one address of a vendor.

@@ -126,6 +126,7 @@ func startAll(t *testing.T, o simulator.Options) *world {
 // startSome starts a world of which some APIs are read.
 func startSome(t *testing.T, o simulator.Options, vendors ...string) *world {
 	t.Helper()
+	o.Vendors = vendors
 	w := startWorld(t, o)
 	w.vendors = vendors
 	return w
