@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -333,9 +334,9 @@ func TestAnAPIWhoseClockIsLate(t *testing.T) {
 		since := now.Add(-behind - 10*time.Second) // the first window ends behind the API's present
 		api := &fakeAPI{records: every(since, now.Add(time.Hour), time.Second), page: 1e9}
 		stream := fakeStream(t, api, func(o *Options) { o.Since, o.Settle = since, 0 })
-		told := -time.Duration(0)
+		var told atomic.Int64 // how far the API's clock is wrong, in nanoseconds
 		api.fail = func(int, Request) error {
-			date := time.Now().Add(-behind - told)
+			date := time.Now().Add(-behind - time.Duration(told.Load()))
 			stream.client.learnClock(headers("Date", date.UTC().Format("Mon, 02 Jan 2006 15:04:05 GMT")))
 			return nil
 		}
@@ -343,14 +344,14 @@ func TestAnAPIWhoseClockIsLate(t *testing.T) {
 		out, _ := sub.Subscribe(t.Context(), "")
 		var reads int
 		take(sub, out, func(b *Batch) error {
-			if end := time.Now().Add(-behind - told); b.Progress.Live.At.After(end) && told == 0 {
+			if end := time.Now().Add(-behind); b.Progress.Live.At.After(end) && told.Load() == 0 {
 				t.Errorf("it stands at %s, the API's clock at %s", b.Progress.Live.At, end)
 			}
 			switch reads++; {
 			case reads == 5: // a clock that is wrong for once does not stop the stream
-				told = 24 * time.Hour
+				told.Store(int64(24 * time.Hour))
 			case reads == 7:
-				told = 0
+				told.Store(0)
 			case reads > 20:
 				return errors.New("enough")
 			}
