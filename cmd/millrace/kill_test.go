@@ -92,7 +92,7 @@ func awaitAll(t *testing.T, url string, account simulator.Account, children ...*
 // awaitTopics reads the topics as a stranger does, until nothing is missing.
 func awaitTopics(t *testing.T, url string, missing func(*ledgerOf) string, children ...*child) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	nc, err := natsgo.Connect(url, natsgo.RetryOnFailedConnect(true), natsgo.MaxReconnects(-1), natsgo.ReconnectWait(20*time.Millisecond))
 	if err != nil {

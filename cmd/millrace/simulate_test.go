@@ -57,7 +57,7 @@ func TestSimulatePrintsAConfigurationThatWorks(t *testing.T) {
 
 // The demo shows events of all connectors.
 func TestDemoShowsAllConnectors(t *testing.T) {
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
 	var notes bytes.Buffer
 	out := &firstOf{end: cancel, wanted: map[string]bool{"message": true, "conversation": true, "user": true, "email": true, "usage": true, "support": true, "bot": true, "shop": true, "chat": true}}
@@ -65,7 +65,7 @@ func TestDemoShowsAllConnectors(t *testing.T) {
 		t.Fatalf("exit code %d:\n%s", code, notes.String())
 	}
 	if len(out.wanted) > 0 {
-		t.Errorf("a minute did not show %v:\n%s", out.wanted, notes.String())
+		t.Errorf("three minutes did not show %v:\n%s", out.wanted, notes.String())
 	}
 }
 
