@@ -276,7 +276,7 @@ func TestBackfillPauseAndCancel(t *testing.T) {
 	if code := c.stop(); code != 0 {
 		t.Errorf("exit code %d:\n%s", code, c.notes)
 	}
-	rewrite(t, path, "rate: 8/s", "rate: 5000/s")
+	rewrite(t, path, "rate: 20/s", "rate: 5000/s")
 	must(t, "backfill", "support", "--from", from, "-c", path)
 	compareAll(t, readTopics(t, dir), w.Account())
 }
