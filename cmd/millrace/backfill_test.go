@@ -62,7 +62,7 @@ var lag = flag.Duration("lag", time.Minute, "how late live records may come duri
 
 // paced is a service that reads the present every few seconds, at a rate that
 // lets a backfill take a while.
-const paced = `rate: 20/s
+const paced = `rate: 8/s
 poll: 4s
 settle: 0s
 overlap: 10s
@@ -76,7 +76,7 @@ func TestBackfillKilledFiveTimes(t *testing.T) {
 	const days = 30
 	// The limit is a little above the rate: on a busy machine requests do not
 	// arrive as evenly as they are sent.
-	w := startBoth(t, simulator.Options{Seed: 50, Backlog: 8_000, Span: days * 24 * time.Hour, Rate: 5, Limit: 25, Identical: 0.05, Timestamped: true})
+	w := startBoth(t, simulator.Options{Seed: 50, Backlog: 8_000, Span: days * 24 * time.Hour, Rate: 5, Limit: 10, Identical: 0.05, Timestamped: true})
 	from := w.since.Add(-time.Hour)
 	w.since = time.Now().Add(-time.Hour)
 	dir, listen := filepath.Join(t.TempDir(), "data"), freePort(t)
@@ -276,7 +276,7 @@ func TestBackfillPauseAndCancel(t *testing.T) {
 	if code := c.stop(); code != 0 {
 		t.Errorf("exit code %d:\n%s", code, c.notes)
 	}
-	rewrite(t, path, "rate: 20/s", "rate: 5000/s")
+	rewrite(t, path, "rate: 8/s", "rate: 5000/s")
 	must(t, "backfill", "support", "--from", from, "-c", path)
 	compareAll(t, readTopics(t, dir), w.Account())
 }
