@@ -82,18 +82,21 @@ func (f *fakeAPI) Page(ctx context.Context, r Request) (*Page, error) {
 		return nil, err
 	}
 	f.mu.Lock()
-	all := slices.Clone(f.records)
+	records := f.records // may be replaced meanwhile, or appended to
 	f.mu.Unlock()
-	within := f.within
+	within, to := f.within, r.To
 	if within == nil {
 		within = func(at, from, to time.Time) bool { return !at.Before(from) && at.Before(to) }
 	}
-	all = slices.DeleteFunc(all, func(x fakeRecord) bool {
-		if r.To.IsZero() {
-			return !within(x.at, r.From, r.From.AddDate(1000, 0, 0))
+	if to.IsZero() {
+		to = r.From.AddDate(1000, 0, 0)
+	}
+	var all []fakeRecord
+	for _, x := range records {
+		if within(x.at, r.From, to) {
+			all = append(all, x)
 		}
-		return !within(x.at, r.From, r.To)
-	})
+	}
 	all = all[min(start, len(all)):]
 	some := all[:min(len(all), max(1, f.page))]
 	return &Page{

@@ -142,18 +142,19 @@ func (c *collection) filter(records []*record, clauses []clause, most int) []*re
 // ties returns documents, which are by time, those of one time among them by more
 // fields: at least the first most, or all for 0.
 func (c *collection) ties(records []*record, by []sortKey, most int) []*record {
-	records = slices.Clone(records)
-	for start := 0; start < len(records) && (most == 0 || start < most); {
-		end := start + 1
-		for end < len(records) && records[end].at.time == records[start].at.time {
+	var found []*record
+	for len(records) > 0 && (most == 0 || len(found) < most) {
+		end := 1
+		for end < len(records) && records[end].at.time == records[0].at.time {
 			end++
 		}
-		if end-start > 1 {
-			copy(records[start:end], c.sorted(records[start:end], by))
+		tied := records[:end]
+		if end > 1 {
+			tied = c.sorted(tied, by)
 		}
-		start = end
+		found, records = append(found, tied...), records[end:]
 	}
-	return records
+	return found
 }
 
 // sorted returns documents, which are in the order of insertion, by some fields.
