@@ -5,8 +5,11 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"maps"
+	"net/http"
 	"net/http/httptest"
+	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/millrace-io/millrace/connectors"
@@ -25,8 +28,14 @@ func simulated(t *testing.T, keys map[string]any) (*simulator.Simulator, *connec
 	t.Cleanup(server.Close)
 	transport := connectors.NewTransport()
 	t.Cleanup(transport.CloseIdleConnections)
+	return s, connected(t, server.URL, transport, keys)
+}
+
+// connected is a connector to a simulated API that is served at a URL.
+func connected(t *testing.T, url string, transport http.RoundTripper, keys map[string]any) *connectors.Connector {
+	t.Helper()
 	raw := map[string]any{
-		"app_id": simulator.DefaultAppID, "app_secret": simulator.DefaultAPIKey, "base_url": server.URL,
+		"app_id": simulator.DefaultAppID, "app_secret": simulator.DefaultAPIKey, "base_url": url,
 		"channels": []int{1010, 1014, 1016, 1021}, "rate": "100000/s", "since": time.Now().Add(-2 * time.Hour),
 	}
 	maps.Copy(raw, keys)
@@ -34,7 +43,7 @@ func simulated(t *testing.T, keys map[string]any) (*simulator.Simulator, *connec
 	if err != nil {
 		t.Fatal(err)
 	}
-	return s, c
+	return c
 }
 
 // readAll reads a stream up to the present.
@@ -47,7 +56,7 @@ func readAll(t *testing.T, s *connectors.Stream) (records []connectors.Prepared)
 	}
 	for msg := range out {
 		batch, _ := connectors.BatchOf(msg.Context())
-		if len(batch.Records) > 0 && keyOf(batch.Key).channel < 1010 { // dead letters need it
+		if s.Key.Stream != "usage" && len(batch.Records) > 0 && keyOf(batch.Key).channel < 1010 { // dead letters need it
 			t.Errorf("a batch of %d records bears the key %q", len(batch.Records), batch.Key)
 		}
 		records = append(records, batch.Records...)
@@ -111,4 +120,51 @@ func TestTheSimulatedAPIWithUserData(t *testing.T) {
 	if len(want) > 0 || enriched == 0 {
 		t.Errorf("%d users are missing, %d were enriched", len(want), enriched)
 	}
+}
+
+// within answers requests in the process, without a network: in virtual time.
+type within struct{ http.Handler }
+
+func (h within) RoundTrip(r *http.Request) (*http.Response, error) {
+	answer, request := httptest.NewRecorder(), r.Clone(r.Context())
+	if r.Body == nil {
+		request.Body = http.NoBody // as a server has it
+	}
+	h.ServeHTTP(answer, request)
+	response := answer.Result()
+	response.Request = r
+	return response, r.Context().Err()
+}
+
+// Tokens that live for 5 seconds serve all streams, read side by side for minutes,
+// and each is renewed in time: no request is refused for the age of its token.
+func TestTokensOfSeconds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, err := simulator.New(simulator.Options{
+			Seed: 2, Backlog: 1_000, Span: time.Hour, TokenLife: 5 * time.Second, Latency: 900 * time.Millisecond,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		began := time.Now()
+		c := connected(t, "http://simulated", within{s}, map[string]any{"requests": 4})
+		read := make([]int, len(c.Streams))
+		var all sync.WaitGroup
+		for i, stream := range c.Streams {
+			all.Go(func() { read[i] = len(readAll(t, stream)) })
+		}
+		all.Wait()
+		account, took := s.Account().Endpoints, time.Since(began)
+		for i, stream := range c.Streams {
+			e := account["netcore/"+stream.Key.Stream]
+			if e.Rejected > 0 || read[i] < len(e.Records) {
+				t.Errorf("%s: %d requests refused, %d of %d rows read", stream.Key.Stream, e.Rejected, read[i], len(e.Records))
+			}
+		}
+		// A token is renewed a fifth of its life before its end.
+		logins, most := account["netcore/login"].Answered, int(took/(3*time.Second))+1
+		if took < 20*time.Second || logins < int(took/(5*time.Second)) || logins > most {
+			t.Errorf("%d logins in %s, want %d at most", logins, took, most)
+		}
+	})
 }
