@@ -132,7 +132,7 @@ func besideAService(t *testing.T, w *world, broker, url string) (path string) {
 	must(t, "cursor", "rewind", "support/messages", "--by", "1h30m", "--replay", "-c", path)
 	await(t, c, func() bool { return strings.Contains(c.notes.String(), "the replay is over") })
 	if code := c.stop(); code != 0 {
-		t.Errorf("exit code %d", code)
+		t.Errorf("exit code %d:\n%s", code, c.notes)
 	}
 	for _, word := range []string{"level=ERROR", "level=WARN"} {
 		if strings.Contains(c.notes.String(), word) {
