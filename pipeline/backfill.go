@@ -2,7 +2,6 @@ package pipeline
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -276,7 +275,7 @@ func (t *tenure) backfill(ctx context.Context, r BackfillRequest) (p *BackfillPl
 	if err := t.store(ctx, next); err != nil {
 		return nil, fmt.Errorf("changing the backfills of %s: %w", t.stream.Key, err)
 	}
-	t.log.Info("backfill: "+r.Do, "numbers", p.Numbers, "from", p.From, "to", p.To, "replay", p.Replay)
+	t.logBackfill(r.Do, p)
 	if now := next.Backfilling(); (now == nil) != (before == nil) || now != nil && now.Number != before.Number {
 		t.ahead = progressOf(next)
 		t.fail(errMoved)
@@ -284,12 +283,19 @@ func (t *tenure) backfill(ctx context.Context, r BackfillRequest) (p *BackfillPl
 	return p, nil
 }
 
-func errNotRead() error {
-	return refuse("the stream has not been read yet: millrace run reads it, from since on; a backfill reads what lies before, or again")
+func (t *tenure) logBackfill(do string, p *BackfillPlan) {
+	switch {
+	case do == BackfillPause:
+		t.log.Info("backfills are paused", "numbers", p.Numbers)
+	case do == BackfillCancel:
+		t.log.Info("backfills are cancelled", "numbers", p.Numbers)
+	case p.Resumed:
+		t.log.Info("the backfill goes on", "number", p.Numbers[0], "from", p.From, "to", p.To, "replay", p.Replay)
+	default:
+		t.log.Info("the backfill begins", "number", p.Numbers[0], "from", p.From, "to", p.To, "replay", p.Replay)
+	}
 }
 
-// IsRefused says whether a command was refused, and nothing was changed.
-func IsRefused(err error) bool {
-	var refused *RefusedError
-	return errors.As(err, &refused)
+func errNotRead() error {
+	return refuse("the stream has not been read yet: millrace run reads it, from since on; a backfill reads what lies before, or again")
 }

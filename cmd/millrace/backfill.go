@@ -106,11 +106,11 @@ func (p *program) backfillStop(name, do, done string) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			plan, err := app.StopBackfills(c.Context(), file, args[0], do, number, log)
+			stream, plan, err := app.StopBackfills(c.Context(), file, args[0], do, number, log)
 			if err != nil {
 				return err
 			}
-			return app.WriteStopped(p.out, plan, done)
+			return app.WriteStopped(p.out, stream, plan, done)
 		},
 	}
 	return p.configFlag(c)

@@ -1,6 +1,7 @@
 package nativechat
 
 import (
+	"errors"
 	"net/http"
 	"net/url"
 	"slices"
@@ -250,6 +251,9 @@ func TestNoID(t *testing.T) {
 		t.Errorf("check tells %q, %v", c.Notes, err)
 	}
 	wantFail(t, "by conversation", streamOf(t, api, messages, nil), api, "id_fields", "messages: all")
+	if err := connect(t, api, nil).Probe(t.Context()); !errors.Is(err, errNoTalks) {
+		t.Errorf("by conversation check tells %v", err)
+	}
 	_, good := simulated(t, simulator.Options{Seed: 5, Backlog: 100})
 	c = connect(t, good, nil)
 	if err := c.Probe(t.Context()); err != nil || len(c.Notes) > 0 {
