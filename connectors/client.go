@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -266,7 +267,19 @@ func (c *Client) requestError(op, token string, err error) *Error {
 	case holds(text, c.credential.Secret), holds(text, token):
 		err = errors.New("it failed with an error that holds the credential, and is not shown")
 	}
-	return &Error{Kind: Retry, Op: op, Err: err}
+	return &Error{Kind: Retry, Op: op, Err: unreachable(err)}
+}
+
+// unreachable says what to look at where no connection to the API can be made.
+func unreachable(err error) error {
+	var dial *net.OpError
+	switch {
+	case errors.As(err, &dial) && dial.Op == "dial":
+		return fmt.Errorf("the API cannot be reached (%w): check base_url and the network", err)
+	case errors.Is(err, http.ErrSchemeMismatch):
+		return errors.New("base_url says https, and what answers there speaks plain http: check base_url")
+	}
+	return err
 }
 
 type metricsKey struct{}

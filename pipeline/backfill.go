@@ -185,10 +185,24 @@ func (t *tenure) addParts() {
 // past the place where a new part would have been read.
 func beginning(p connectors.Position) connectors.Position { return connectors.Position{At: p.At} }
 
-// warnSince tells once who has moved since back that this changes nothing.
+// warnSince tells once who has moved since back that this changes nothing, and
+// whose stream begins in the future.
 func (t *tenure) warnSince() {
-	c, since := t.checkpoint, t.stream.Options.Since
-	if t.tenures > 1 || c.Commits == 0 || since.IsZero() {
+	c, since, now := t.checkpoint, t.stream.Options.Since, t.opts.Now()
+	name := t.stream.Connector + "/" + t.stream.Key.Stream
+	if t.tenures > 1 || since.IsZero() {
+		return
+	}
+	if since.After(now) {
+		t.log.Warn("since lies in the future: nothing is read before it", "since", since)
+		return
+	}
+	if c.Commits == 0 {
+		return
+	}
+	if c.Since.After(now) {
+		t.log.Warn("the stream was begun with a since in the future: nothing is read before it; moving since back changes nothing", "begins", c.Since, "since", since,
+			"command", fmt.Sprintf("millrace cursor set %s --to %s", name, text(since)))
 		return
 	}
 	if t.stream.Oldest != nil {
@@ -205,7 +219,7 @@ func (t *tenure) warnSince() {
 			return
 		}
 	}
-	command := fmt.Sprintf("millrace backfill %s/%s --from %s --to %s", t.stream.Connector, t.stream.Key.Stream, text(missing.From), text(missing.To))
+	command := fmt.Sprintf("millrace backfill %s --from %s --to %s", name, text(missing.From), text(missing.To))
 	t.log.Warn("since was moved back, which changes nothing for a stream that has begun; a backfill reads what lies before", "begins", c.Since, "since", since, "command", command)
 }
 
