@@ -40,6 +40,7 @@ paused or stopped.`,
 			}
 			o.Show = app.NewBar(p.out, p.notes, isTerminal(p.notes))
 			p.notes = o.Show // so that the log does not stand in the middle of the bar
+			p.quiet = true   // the bar tells what the log of a service would
 			file, log, err := p.loadForBroker()
 			if err != nil {
 				return err

@@ -50,6 +50,7 @@ type program struct {
 	out, notes io.Writer
 	path       string // of the configuration
 	verbose    bool
+	quiet      bool // warnings only
 	redact     *strings.Replacer
 }
 
@@ -148,6 +149,9 @@ func (p *program) loaded(file *config.File, err error) (*config.File, *slog.Logg
 
 func (p *program) logger() *slog.Logger {
 	level := slog.LevelInfo
+	if p.quiet {
+		level = slog.LevelWarn
+	}
 	if p.verbose {
 		level = slog.LevelDebug
 	}

@@ -314,6 +314,19 @@ func TestActivity(t *testing.T) {
 	if err != nil || before == 0 || len(keys.Keys) < before {
 		t.Errorf("%d that began before were found, %d conversations may have messages, %v", before, len(keys.Keys), err)
 	}
+	to, later := since.Add(time.Minute), 0
+	for _, record := range all {
+		if !record.Time.After(to.Add(beganMargin)) {
+			continue
+		}
+		later++
+		if slices.ContainsFunc(keys.Keys, func(k connectors.Key) bool { return k.ID == record.ID }) {
+			t.Fatalf("the messages of one that began at %s are asked for, of a window to %s", record.Time, to)
+		}
+	}
+	if later == 0 {
+		t.Error("none began behind the window")
+	}
 }
 
 func page(t testing.TB, stream *connectors.Stream, r connectors.Request) *connectors.Page {
