@@ -261,7 +261,7 @@ func TestBackfillPauseAndCancel(t *testing.T) {
 		t.Errorf("who followed it ends with %d and says:\n%s", code, follower.notes)
 	}
 	paused := one(t, path, "support/messages")
-	if paused.State != app.BackfillPaused || !strings.Contains(must(t, "status", "-c", path), "paused, >") {
+	if paused.State != app.BackfillPaused || !strings.Contains(must(t, "status", "-c", path), ": paused, ") {
 		t.Errorf("it is %+v", paused)
 	}
 	must(t, append(begin, "--detach")...)
