@@ -143,25 +143,26 @@ const (
 )
 
 // StopBackfills pauses or cancels backfills of the one stream that is named. The
-// number 0 stands for all that have not ended.
-func StopBackfills(ctx context.Context, file *config.File, name, do string, number uint64, log *slog.Logger) (*pipeline.BackfillPlan, error) {
+// number 0 stands for all that have not ended. It returns what commands call the
+// stream.
+func StopBackfills(ctx context.Context, file *config.File, name, do string, number uint64, log *slog.Logger) (stream string, p *pipeline.BackfillPlan, err error) {
 	o, err := openOperator(ctx, file, log)
 	if err != nil {
-		return nil, err
+		return "", nil, err
 	}
 	defer o.close()
 	streams, err := o.find(name)
 	if err != nil {
-		return nil, err
+		return "", nil, err
 	}
 	if len(streams) != 1 {
-		return nil, &UsageError{fmt.Errorf("%s has %d streams: name one, as CONNECTOR/STREAM", name, len(streams))}
+		return "", nil, &UsageError{fmt.Errorf("%s has %d streams: name one, as CONNECTOR/STREAM", name, len(streams))}
 	}
 	a, err := o.carryOut(ctx, streams[0], request{Ask: askBackfill, Backfill: &pipeline.BackfillRequest{Do: do, Number: number}})
 	if err != nil {
-		return nil, err
+		return "", nil, err
 	}
-	return a.Backfill, nil
+	return called(streams[0]), a.Backfill, nil
 }
 
 // BackfillOptions say what is read, and who follows it.
@@ -191,14 +192,16 @@ func Backfill(ctx context.Context, file *config.File, name string, opts Backfill
 	var errs []error
 	for _, s := range streams {
 		a, err := o.carryOut(ctx, s, request{Ask: askBackfill, Backfill: ask, detach: opts.Detach})
-		switch {
-		case pipeline.IsRefused(err):
-			errs = append(errs, fmt.Errorf("%s: %w", shortName(s.Connector, s.Key.String()), err))
-		case err != nil:
+		if err != nil {
 			errs = append(errs, err)
-		default:
-			opts.Show.begun(s, a)
-			f.all = append(f.all, f.follow(s, a))
+			continue
+		}
+		opts.Show.begun(s, a)
+		f.all = append(f.all, f.follow(s, a))
+	}
+	if !opts.Detach && len(f.all) > 0 { // what is refused is not told after hours only
+		for _, err := range errs {
+			opts.Show.note("%v\n", err)
 		}
 	}
 	if opts.Detach || len(f.all) == 0 {

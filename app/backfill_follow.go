@@ -34,7 +34,7 @@ type followed struct {
 
 func (f *followed) number() uint64 { return f.plan.Numbers[0] }
 
-func (f *followed) name() string { return shortName(f.stream.Connector, f.stream.Key.String()) }
+func (f *followed) name() string { return called(f.stream) }
 
 // over says whether there is nothing more to wait for.
 func (f *followed) over() bool {
@@ -51,9 +51,9 @@ func (f *followed) look(s StreamStatus) {
 	switch {
 	case n >= 0:
 		before := f.seen.Percent
-		if f.seen = s.Backfills[n]; f.seen.State != BackfillReading { // of a walk only who reads it knows
-			f.seen.Percent = max(f.seen.Percent, before)
-		}
+		f.seen = s.Backfills[n]
+		// How far a walk is only who reads it knows, while it does.
+		f.seen.Percent = max(f.seen.Percent, before)
 	case !s.Cursor.IsZero(): // others have ended since
 		f.seen.State, f.seen.Percent = BackfillDone, 100
 	}

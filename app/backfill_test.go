@@ -100,10 +100,13 @@ func TestBar(t *testing.T) {
 	if notes.Len() > 0 {
 		t.Errorf("lines at once: %q", notes.String())
 	}
-	one.look(underWay(connectors.BackfillProgress{}, 0))
+	one.seen = BackfillStatus{}
+	slow := underWay(connectors.BackfillProgress{}, 0)
+	slow.Backfills[0].Records = 0.4
+	one.look(slow)
 	bar.shown = bar.shown.Add(-lineEvery)
 	bar.progress([]*followed{one})
-	if want := " 20.0% 300 records, 50/s, 1.0 of 3.0 requests/s left, 1m40s to go\n"; notes.String() != want {
+	if want := " 20.0% 300 records, 0.4/s, 1.0 of 3.0 requests/s left, 1m40s to go\n"; notes.String() != want {
 		t.Errorf("a line is %q, want %q", notes.String(), want)
 	}
 }
@@ -122,14 +125,37 @@ func TestABackfillThatFails(t *testing.T) {
 	}
 	var notes bytes.Buffer
 	s.writeNotes(&notes)
-	if !strings.Contains(notes.String(), "to go\nrefused\n") {
+	if !strings.Contains(notes.String(), ": reading, failing, 40.0%, 300 records, 1h to go\nrefused\n") {
 		t.Errorf("status says %q", notes.String())
 	}
 	// When nobody reads it any more, what was seen last stands.
 	s = underWay(connectors.BackfillProgress{}, 8*time.Hour)
+	if one.look(s); one.seen.Percent != 40 {
+		t.Errorf("while it ends it stands at %v%%", one.seen.Percent)
+	}
 	s.Backfills[0].State = BackfillWaiting
 	if one.look(s); one.seen.Percent != 40 {
 		t.Errorf("it stands at %v%%", one.seen.Percent)
+	}
+}
+
+// Who does not read a backfill knows how many of its windows are over, and not how
+// far it is in the next one.
+func TestABackfillThatNobodyReads(t *testing.T) {
+	b := ledger.Backfill{Number: 3, From: noon.Add(-10 * time.Hour), To: noon, Lane: ledger.Lane{At: noon.Add(-8 * time.Hour)}, Replay: true}
+	if s := backfillOf(&b); s.shownPercent() != "20.0%" {
+		t.Errorf("%s before it was read", s.shownPercent())
+	}
+	b.Counts.Requests, b.Counts.Records = 2, 1
+	s := StreamStatus{Connector: "c", Stream: "v/a/things", Backfills: []BackfillStatus{backfillOf(&b)}}
+	var notes bytes.Buffer
+	s.writeNotes(&notes)
+	if want := "\nc/things: backfill 3 of 2026-11-01T02:00:00Z to 2026-11-01T12:00:00Z: waiting, replay, >20.0%, 1 record\n"; notes.String() != want {
+		t.Errorf("status says %q, want %q", notes.String(), want)
+	}
+	b.Done = noon
+	if s := backfillOf(&b); s.shownPercent() != "20.0%" {
+		t.Errorf("%s when it is done", s.shownPercent())
 	}
 }
 

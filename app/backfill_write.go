@@ -62,7 +62,7 @@ func (b *Bar) note(format string, args ...any) { fmt.Fprintf(b, format, args...)
 
 // begun tells what is read.
 func (b *Bar) begun(s *connectors.Stream, a *answer) {
-	p, name := a.Backfill, shortName(s.Connector, s.Key.String())
+	p, name := a.Backfill, called(s)
 	verb := "begins"
 	if p.Resumed {
 		verb = "goes on"
@@ -75,7 +75,7 @@ func (b *Bar) begun(s *connectors.Stream, a *answer) {
 		text += "; the API cannot be asked for what lies before"
 	}
 	if p.Before > 0 {
-		text += fmt.Sprintf("; %d others are read first", p.Before)
+		text += "; " + counted(p.Before, "other is", "others are") + " read first"
 	}
 	b.note("%s\n", text)
 	if a.own {
@@ -159,7 +159,7 @@ func (s sums) String(bar bool) string {
 	if s.expected > 0 {
 		fmt.Fprintf(&b, " of about %d", s.expected)
 	}
-	fmt.Fprintf(&b, " records, %.0f/s", s.perSecond)
+	fmt.Fprintf(&b, " records, %s/s", perSecond(s.perSecond))
 	switch {
 	case s.paused > 0:
 		fmt.Fprintf(&b, ", paused by the API for %s", brief(s.paused))
@@ -175,6 +175,14 @@ func (s sums) String(bar bool) string {
 	return b.String()
 }
 
+// perSecond is a rate: with one decimal where less would be nothing.
+func perSecond(rate float64) string {
+	if rate < 10 {
+		return fmt.Sprintf("%.1f", rate)
+	}
+	return fmt.Sprintf("%.0f", rate)
+}
+
 // summary tells what came of those that have ended.
 func (b *Bar) summary(all []*followed) {
 	b.clear()
@@ -187,8 +195,9 @@ func (b *Bar) summary(all []*followed) {
 		if !s.Done.IsZero() {
 			took = " in " + brief(s.Done.Sub(s.Begun))
 		}
-		fmt.Fprintf(b.out, "%s: backfill %d is %s%s: %d records, %d events, %d duplicates, %d dead letters, %d requests\n",
-			one.name(), s.Number, s.State, took, s.Counts.Records, s.Counts.Events, s.Counts.Duplicates, s.Counts.DeadLetters, s.Counts.Requests)
+		fmt.Fprintf(b.out, "%s: backfill %d is %s%s: %s, %s, %s, %s, %s\n", one.name(), s.Number, s.State, took,
+			counted(s.Counts.Records, "record", "records"), counted(s.Counts.Events, "event", "events"), counted(s.Counts.Duplicates, "duplicate", "duplicates"),
+			counted(s.Counts.DeadLetters, "dead letter", "dead letters"), counted(s.Counts.Requests, "request", "requests"))
 	}
 }
 
@@ -202,8 +211,8 @@ func WriteBackfills(w io.Writer, all []ListedBackfill) error {
 	fmt.Fprintln(t, "STREAM\tNUMBER\tFROM\tTO\tSTATE\tDONE\tRECORDS\tEVENTS\tLEFT")
 	for n := range all {
 		b := &all[n]
-		fmt.Fprintf(t, "%s\t%d\t%s\t%s\t%s\t%.1f%%\t%d\t%d\t%s\n", shortName(b.Connector, b.Stream), b.Number, when(b.From), when(b.To),
-			b.shownState(), b.Percent, b.Counts.Records, b.Counts.Events, b.left())
+		fmt.Fprintf(t, "%s\t%d\t%s\t%s\t%s\t%s\t%d\t%d\t%s\n", shortName(b.Connector, b.Stream), b.Number, when(b.From), when(b.To),
+			b.shownState(), b.shownPercent(), b.Counts.Records, b.Counts.Events, b.left())
 	}
 	return t.Flush()
 }
@@ -222,6 +231,16 @@ func (b *BackfillStatus) shownState() string {
 	return text
 }
 
+// shownPercent is how far it is. How far it is within its window only who reads
+// it knows: else it is more, where it was read at all.
+func (b *BackfillStatus) shownPercent() string {
+	text := fmt.Sprintf("%.1f%%", b.Percent)
+	if b.State != BackfillReading && b.State != BackfillDone && b.Counts.Requests > 0 {
+		return ">" + text
+	}
+	return text
+}
+
 func (b *BackfillStatus) left() string {
 	if b.SecondsLeft <= 0 {
 		return "-"
@@ -230,9 +249,9 @@ func (b *BackfillStatus) left() string {
 }
 
 // WriteStopped tells which backfills were paused or cancelled.
-func WriteStopped(w io.Writer, p *pipeline.BackfillPlan, done string) error {
+func WriteStopped(w io.Writer, stream string, p *pipeline.BackfillPlan, done string) error {
 	for _, n := range p.Numbers {
-		if _, err := fmt.Fprintf(w, "%s: backfill %d is %s\n", p.Stream, n, done); err != nil {
+		if _, err := fmt.Fprintf(w, "%s: backfill %d is %s\n", stream, n, done); err != nil {
 			return err
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -57,7 +58,7 @@ func Check(ctx context.Context, file *config.File, connect bool, log *slog.Logge
 	}
 	for _, c := range made {
 		add(CheckResult{What: "connector " + c.Name, Kind: c.Vendor, Account: c.Account, Streams: streamNames(c)}, c.Probe)
-		results[len(results)-1].Notes = c.Notes // a trial may have added some
+		results[len(results)-1].Notes = append(c.Notes, sinceNotes(c, time.Now())...) // a trial may have added some
 	}
 	where := "embedded, in " + file.Broker.NATS.Dir
 	if file.Broker.NATS.URL != "" {
@@ -77,6 +78,23 @@ func Check(ctx context.Context, file *config.File, connect bool, log *slog.Logge
 		return broker.Ready(ctx)
 	})
 	return results, failed
+}
+
+// sinceNotes tell of streams that do not begin where since says, or not yet.
+func sinceNotes(c *connectors.Connector, now time.Time) (notes []string) {
+	for _, s := range c.Streams {
+		since := s.Options.Since
+		if note := "since lies in the future: nothing is read before " + when(since); since.After(now) && !slices.Contains(notes, note) {
+			notes = append(notes, note)
+		}
+		if s.Oldest == nil || since.IsZero() {
+			continue
+		}
+		if oldest := connectors.CeilQuarter(s.Oldest(now)); since.Before(oldest) {
+			notes = append(notes, fmt.Sprintf("%s: the API cannot be asked for what lies before %s: a stream that begins now begins there, and not at since", s.Key.Stream, when(oldest)))
+		}
+	}
+	return notes
 }
 
 // portsFree says whether a service that starts now could listen.

@@ -14,6 +14,8 @@ func TestCheckTellsNotes(t *testing.T) {
 broker: {nats: {listen: "", dir: /nowhere}}
 connectors:
   mall: {type: netcore, app_id: a, app_secret: s, transcripts: by_channel}
+  old: {type: netcore, app_id: b, app_secret: s, since: 2001-01-01T00:00:00Z}
+  soon: {type: deepconverse, api_key: k, bot_name: n, since: 2999-01-01T00:00:00Z}
   bot: {type: feedyou, bot_id: b, function_key: k}
 `), Plugins(), nil)
 	if err != nil {
@@ -29,7 +31,9 @@ connectors:
 	}
 	table, notes, _ := strings.Cut(out.String(), "\n\n")
 	if !strings.Contains(table, "connector mall") || !strings.Contains(table, "connector bot") ||
-		!strings.HasPrefix(notes, "connector mall: transcripts is by_channel.") || strings.Count(notes, "\n") != 1 {
+		!strings.HasPrefix(notes, "connector mall: transcripts is by_channel.") || strings.Count(notes, "\n\n") != 2 ||
+		!strings.Contains(notes, "\nconnector old: transcripts: the API cannot be asked for what lies before ") ||
+		!strings.HasSuffix(notes, "\nconnector soon: since lies in the future: nothing is read before 2999-01-01T00:00:00Z.\n") {
 		t.Errorf("%s", out.String())
 	}
 }

@@ -228,14 +228,14 @@ func (o *operator) known(ctx context.Context, key events.StreamKey, r ledger.Ran
 func WriteMoved(w io.Writer, all []Moved) error {
 	for _, m := range all {
 		if m.Refused != "" {
-			fmt.Fprintf(w, "%s: would be refused: %s\n", m.Stream, m.Refused)
+			fmt.Fprintf(w, "%s: would be refused: %s\n", shortName(m.Connector, m.Stream), m.Refused)
 			continue
 		}
 		verb, again, skip := "moved", "is read again", "is skipped: it stays a hole in what is covered"
 		if m.DryRun {
 			verb, again, skip = "would be moved", "would be read again", "would be skipped: it would stay a hole in what is covered"
 		}
-		fmt.Fprintf(w, "%s: the cursor %s from %s to %s\n", m.Stream, verb, when(m.From), when(m.To))
+		fmt.Fprintf(w, "%s: the cursor %s from %s to %s\n", shortName(m.Connector, m.Stream), verb, when(m.From), when(m.To))
 		if !m.Since.IsZero() {
 			fmt.Fprintf(w, "  the stream begins there from now on\n")
 		}

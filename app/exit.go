@@ -66,7 +66,8 @@ type IncompleteError struct {
 
 func (e *IncompleteError) Error() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%d of the streams could not be read to their end; what was read is committed, and the next run goes on from there:", len(e.Missing))
+	b.WriteString(counted(len(e.Missing), "stream could not be read to its end", "streams could not be read to their end") +
+		"; what was read is committed, and the next run goes on from there:")
 	for _, err := range e.Missing {
 		b.WriteString("\n  " + err.Error())
 	}
@@ -86,7 +87,8 @@ func incomplete(ingests []*pipeline.Ingest, failed []error, foreignBroker bool, 
 		case errors.As(err, &remote) && remote.Kind == connectors.Unavailable:
 			log.Warn("the account does not have the stream; it was left out", "stream", ingests[n].Status().Stream, "cause", err)
 		default:
-			missing = append(missing, fmt.Errorf("%s: %w", ingests[n].Status().Stream, err))
+			s := ingests[n].Status()
+			missing = append(missing, fmt.Errorf("%s: %w", shortName(s.Connector, s.Stream.String()), err))
 		}
 	}
 	if len(missing) == 0 {

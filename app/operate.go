@@ -169,7 +169,7 @@ func (o *operator) settled(s *connectors.Stream, why string, secrets bool) error
 			}
 		}
 		if len(unset) > 0 {
-			return &UsageError{fmt.Errorf("%s: %s, and %s of the connector %s stands in a variable that is not set here: set it as for the service", s.Key, why, strings.Join(unset, ", "), c.Name)}
+			return &UsageError{fmt.Errorf("%s: %s, and %s of the connector %s stands in a variable that is not set here: set it as for the service", called(s), why, strings.Join(unset, ", "), c.Name)}
 		}
 	}
 	return nil
@@ -257,7 +257,7 @@ func (o *operator) carryOut(ctx context.Context, s *connectors.Stream, r request
 	holder := ""
 	release, err := i.Hold(waiting, func(other string) { holder = other })
 	if err != nil && ctx.Err() == nil && holder != "" {
-		return nil, &answeredError{fmt.Sprintf("%s is held by %s, which does not answer: try again when it does, or has ended", s.Key, holder), ExitRemote}
+		return nil, &answeredError{fmt.Sprintf("%s is held by %s, which does not answer: try again when it does, or has ended", called(s), holder), ExitRemote}
 	}
 	if err != nil {
 		return nil, err
@@ -330,11 +330,11 @@ func (o *operator) ask(ctx context.Context, s *connectors.Stream, r *request) (*
 	}
 	switch {
 	case waiting != nil:
-		return nil, &notHeldError{&answeredError{fmt.Sprintf("no running millrace holds %s at the moment (%s: %s): nothing was changed; try again when status shows it reading", s.Key, waiting.Owner, waiting.NotHeld), code}}
+		return nil, &notHeldError{&answeredError{fmt.Sprintf("no running millrace holds %s at the moment (%s: %s): nothing was changed; try again when status shows it reading", called(s), waiting.Owner, waiting.NotHeld), code}}
 	case o.foreign():
 		return nil, nil
 	case len(replies) > 0:
-		return nil, &answeredError{fmt.Sprintf("the running millrace does not read %s: give it this configuration, or stop it", s.Key), ExitUsage}
+		return nil, &answeredError{fmt.Sprintf("the running millrace does not read %s: give it this configuration, or stop it", called(s)), ExitUsage}
 	}
 	return nil, &answeredError{"the running millrace does not answer: try again when it has started, or stop it", code}
 }
@@ -345,9 +345,9 @@ func (a *answer) err(s *connectors.Stream) error {
 	case a.Error == unknownRequest:
 		return &answeredError{fmt.Sprintf("the millrace that runs (%s) is of another version and does not know this request: run the same version", a.Owner), ExitOurs}
 	case a.NotHeld != "":
-		return &answeredError{fmt.Sprintf("%s: %s", s.Key, a.NotHeld), ExitOurs}
+		return &answeredError{fmt.Sprintf("%s: %s", called(s), a.NotHeld), ExitOurs}
 	case a.Error != "":
-		return &answeredError{fmt.Sprintf("%s: %s", s.Key, a.Error), a.Code}
+		return &answeredError{fmt.Sprintf("%s: %s", called(s), a.Error), a.Code}
 	}
 	return nil
 }

@@ -70,7 +70,7 @@ func (s *StreamStatus) fill(c *ledger.Checkpoint, now time.Time) {
 	}
 	s.Cursor, s.Counts, s.Owner, s.NextSweep = c.Live.At, c.Counts, c.Owner, c.Sweep.Due
 	if !c.Live.At.IsZero() {
-		s.LagSeconds = now.Sub(c.Live.At).Seconds()
+		s.LagSeconds = max(0, now.Sub(c.Live.At).Seconds()) // since may lie in the future
 	}
 	for n := range c.Backfills {
 		s.Backfills = append(s.Backfills, backfillOf(&c.Backfills[n]))

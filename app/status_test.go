@@ -106,6 +106,21 @@ func TestStatusTellsOfAPause(t *testing.T) {
 	}
 }
 
+// What several streams fail for is told once; a cursor in the future is not late.
+func TestStatusTellsACauseOnce(t *testing.T) {
+	s := statusOf(&ledger.Checkpoint{Live: ledger.Lane{At: time.Now().Add(time.Hour)}})
+	if s.LagSeconds != 0 {
+		t.Errorf("a lag of %v s", s.LagSeconds)
+	}
+	s.Cause = "refused"
+	other, third := s, s
+	other.Stream, third.Stream, third.Cause = "feedyou/acme/userData", "feedyou/acme/nlpLog", "away"
+	text := written(t, false, s, third, other)
+	if want := "\nsupport/fuzzyQuestionAnswerLog, support/userData: refused\n\nsupport/nlpLog: away\n"; !strings.HasSuffix(text, want) {
+		t.Errorf("it says\n%s", text)
+	}
+}
+
 func TestBrief(t *testing.T) {
 	for d, want := range map[time.Duration]string{
 		0: "0s", 400 * time.Millisecond: "0s", 59600 * time.Millisecond: "1m", 61 * time.Second: "1m1s", time.Hour: "1h",

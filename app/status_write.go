@@ -7,6 +7,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/millrace-io/millrace/connectors"
 	"github.com/millrace-io/millrace/ledger"
 	"github.com/millrace-io/millrace/pipeline"
 )
@@ -47,6 +48,7 @@ func WriteStatus(w io.Writer, streams []StreamStatus, wide bool) error {
 	for n := range streams {
 		streams[n].writeNotes(w)
 	}
+	writeCauses(w, streams)
 	return nil
 }
 
@@ -72,6 +74,9 @@ func shortName(connector, key string) string {
 	}
 	return connector + "/" + key[strings.LastIndexByte(key, '/')+1:]
 }
+
+// called is what commands call a stream of the configuration.
+func called(s *connectors.Stream) string { return shortName(s.Connector, s.Key.String()) }
 
 // row is the stream's line of the narrow table.
 func (s *StreamStatus) row() string {
@@ -137,14 +142,18 @@ func (s *StreamStatus) writeNotes(w io.Writer) {
 	}
 	for n := range s.Backfills {
 		if b := &s.Backfills[n]; b.Done.IsZero() {
-			fmt.Fprintf(w, "\n%s: backfill %d of %s to %s is %s at %.1f%%: %d records, %s to go\n", s.name(), b.Number, when(b.From), when(b.To), b.shownState(), b.Percent, b.Counts.Records, b.left())
+			fmt.Fprintf(w, "\n%s: backfill %d of %s to %s: %s, %s, %s", s.name(), b.Number, when(b.From), when(b.To), b.shownState(), b.shownPercent(), counted(b.Counts.Records, "record", "records"))
+			if b.SecondsLeft > 0 {
+				fmt.Fprintf(w, ", %s to go", b.left())
+			}
+			fmt.Fprintln(w)
 			if b.Cause != "" {
 				fmt.Fprintln(w, b.Cause)
 			}
 		}
 	}
 	if s.Counts.Late > 0 && !s.LateByNature {
-		fmt.Fprintf(w, "\n%s: sweeps found %d records that polls had missed; overlap: %s would have caught them\n", s.name(), s.Counts.Late, exact(s.Counts.Overlap))
+		fmt.Fprintf(w, "\n%s: sweeps found %s that polls had missed; overlap: %s would have caught them\n", s.name(), counted(s.Counts.Late, "record", "records"), exact(s.Counts.Overlap))
 		if s.Late.Records > 0 && s.Late.Records < s.Counts.Late {
 			fmt.Fprintf(w, "  the latest that found any ended at %s and found %d; overlap: %s would have caught these\n", when(s.Late.At), s.Late.Records, exact(s.Late.Overlap))
 		}
@@ -152,7 +161,31 @@ func (s *StreamStatus) writeNotes(w io.Writer) {
 	if !s.OpenUntil.IsZero() && time.Until(s.OpenUntil) < 24*time.Hour {
 		fmt.Fprintf(w, "\n%s: dead letters that nobody has dealt with are deleted from %s on (topics.retention): millrace dead-letters list shows them\n", s.name(), when(s.OpenUntil))
 	}
-	if s.Cause != "" {
-		fmt.Fprintf(w, "\n%s: %s\n", s.name(), s.Cause)
+}
+
+// writeCauses writes why streams fail, once what several of them meet.
+func writeCauses(w io.Writer, streams []StreamStatus) {
+	var causes []string
+	names := map[string][]string{}
+	for n := range streams {
+		s := &streams[n]
+		if s.Cause == "" {
+			continue
+		}
+		if names[s.Cause] == nil {
+			causes = append(causes, s.Cause)
+		}
+		names[s.Cause] = append(names[s.Cause], s.name())
 	}
+	for _, cause := range causes {
+		fmt.Fprintf(w, "\n%s: %s\n", strings.Join(names[cause], ", "), cause)
+	}
+}
+
+// counted is a number with its noun.
+func counted[N int | int64 | uint64](n N, one, many string) string {
+	if n == 1 {
+		many = one
+	}
+	return fmt.Sprint(n) + " " + many
 }

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -131,14 +132,18 @@ func (c *Client) Get(ctx context.Context, op, path string, query url.Values) (*A
 // than 200 is an *Error.
 func (c *Client) Do(ctx context.Context, call Call) (*Answer, error) {
 	for first := true; ; first = false {
-		token := ""
-		if c.credential.Tokens != nil {
-			var err error
-			if token, err = c.credential.Tokens.Get(ctx); err != nil {
-				return nil, asError(call.Op, err)
-			}
+		if _, err := c.token(ctx, call.Op); err != nil { // before it takes a turn
+			return nil, err
 		}
-		a, err := c.try(ctx, call, token)
+		budget := c.Budget(cmp.Or(call.Endpoint, call.Path))
+		if err := awaitTurn(ctx, budget); err != nil {
+			return nil, asError(call.Op, err)
+		}
+		token, err := c.token(ctx, call.Op) // it may have ended while we waited
+		if err != nil {
+			return nil, err
+		}
+		a, err := c.try(ctx, call, token, budget)
 		var refused *Error
 		if token == "" || !errors.As(err, &refused) || refused.Status != http.StatusUnauthorized {
 			return a, err
@@ -149,16 +154,32 @@ func (c *Client) Do(ctx context.Context, call Call) (*Answer, error) {
 	}
 }
 
-// try makes a request once.
-func (c *Client) try(ctx context.Context, call Call, token string) (*Answer, error) {
+// token returns the token to ask with; "" where the API wants no login.
+func (c *Client) token(ctx context.Context, op string) (string, error) {
+	if c.credential.Tokens == nil {
+		return "", nil
+	}
+	token, err := c.credential.Tokens.Get(ctx)
+	if err != nil {
+		return "", asError(op, err)
+	}
+	return token, nil
+}
+
+// awaitTurn waits for a turn, and counts for how long.
+func awaitTurn(ctx context.Context, budget *Budget) error {
 	waited := time.Now()
-	budget := c.Budget(cmp.Or(call.Endpoint, call.Path))
 	if err := budget.Wait(ctx); err != nil {
-		return nil, asError(call.Op, err)
+		return err
 	}
 	if m, ok := ctx.Value(metricsKey{}).(*streamMetrics); ok {
 		m.budgetWait.Add(time.Since(waited).Seconds())
 	}
+	return nil
+}
+
+// try makes a request once, in the turn that the budget gave.
+func (c *Client) try(ctx context.Context, call Call, token string, budget *Budget) (*Answer, error) {
 	watch := newWatchdog(ctx, c.idle)
 	req, err := c.request(watch.ctx, call, token)
 	if err != nil {
@@ -246,7 +267,19 @@ func (c *Client) requestError(op, token string, err error) *Error {
 	case holds(text, c.credential.Secret), holds(text, token):
 		err = errors.New("it failed with an error that holds the credential, and is not shown")
 	}
-	return &Error{Kind: Retry, Op: op, Err: err}
+	return &Error{Kind: Retry, Op: op, Err: unreachable(err)}
+}
+
+// unreachable says what to look at where no connection to the API can be made.
+func unreachable(err error) error {
+	var dial *net.OpError
+	switch {
+	case errors.As(err, &dial) && dial.Op == "dial":
+		return fmt.Errorf("the API cannot be reached (%w): check base_url and the network", err)
+	case errors.Is(err, http.ErrSchemeMismatch):
+		return errors.New("base_url says https, and what answers there speaks plain http: check base_url")
+	}
+	return err
 }
 
 type metricsKey struct{}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -271,6 +272,20 @@ func TestNoErrorShowsASecret(t *testing.T) {
 		}
 		if err == nil {
 			t.Errorf("%s: no error", name)
+		}
+	}
+}
+
+// Where no connection can be made, the error says what to look at.
+func TestUnreachable(t *testing.T) {
+	for says, cause := range map[string]error{
+		"reached (dial tcp: refused): check base_url": &net.OpError{Op: "dial", Net: "tcp", Err: errors.New("refused")},
+		"plain http: check base_url":                  http.ErrSchemeMismatch,
+		"things: read tcp: reset":                     &net.OpError{Op: "read", Net: "tcp", Err: errors.New("reset")},
+	} {
+		c := testClient(t, roundTrip(func(*http.Request) (*http.Response, error) { return nil, cause }), nil)
+		if _, err := get(t.Context(), c); KindOf(err) != Retry || !strings.Contains(err.Error(), says) {
+			t.Errorf("%v, want %q", err, says)
 		}
 	}
 }

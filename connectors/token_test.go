@@ -114,6 +114,24 @@ func TestTokensAreRenewedBeforeTheyEnd(t *testing.T) {
 	}
 }
 
+// A request that waits for its turn for longer than a token lives asks with one
+// that is good when the turn comes.
+func TestATokenThatEndsWhileARequestWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := &loginAPI{life: 5 * time.Second}
+		c := a.client(t)
+		for range 3 {
+			c.Budget("/things").Pause(time.Minute)
+			if _, err := get(t.Context(), c); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if a.asked != 3 {
+			t.Errorf("%d requests for 3", a.asked)
+		}
+	})
+}
+
 // A token that is refused although it is new fails the request; it does not log
 // in for ever.
 func TestANewTokenThatIsRefused(t *testing.T) {

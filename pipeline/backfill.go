@@ -2,7 +2,6 @@ package pipeline
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -186,10 +185,24 @@ func (t *tenure) addParts() {
 // past the place where a new part would have been read.
 func beginning(p connectors.Position) connectors.Position { return connectors.Position{At: p.At} }
 
-// warnSince tells once who has moved since back that this changes nothing.
+// warnSince tells once who has moved since back that this changes nothing, and
+// whose stream begins in the future.
 func (t *tenure) warnSince() {
-	c, since := t.checkpoint, t.stream.Options.Since
-	if t.tenures > 1 || c.Commits == 0 || since.IsZero() {
+	c, since, now := t.checkpoint, t.stream.Options.Since, t.opts.Now()
+	name := t.stream.Connector + "/" + t.stream.Key.Stream
+	if t.tenures > 1 || since.IsZero() {
+		return
+	}
+	if since.After(now) {
+		t.log.Warn("since lies in the future: nothing is read before it", "since", since)
+		return
+	}
+	if c.Commits == 0 {
+		return
+	}
+	if c.Since.After(now) {
+		t.log.Warn("the stream was begun with a since in the future: nothing is read before it; moving since back changes nothing", "begins", c.Since, "since", since,
+			"command", fmt.Sprintf("millrace cursor set %s --to %s", name, text(since)))
 		return
 	}
 	if t.stream.Oldest != nil {
@@ -206,7 +219,7 @@ func (t *tenure) warnSince() {
 			return
 		}
 	}
-	command := fmt.Sprintf("millrace backfill %s/%s --from %s --to %s", t.stream.Connector, t.stream.Key.Stream, text(missing.From), text(missing.To))
+	command := fmt.Sprintf("millrace backfill %s --from %s --to %s", name, text(missing.From), text(missing.To))
 	t.log.Warn("since was moved back, which changes nothing for a stream that has begun; a backfill reads what lies before", "begins", c.Since, "since", since, "command", command)
 }
 
@@ -276,7 +289,7 @@ func (t *tenure) backfill(ctx context.Context, r BackfillRequest) (p *BackfillPl
 	if err := t.store(ctx, next); err != nil {
 		return nil, fmt.Errorf("changing the backfills of %s: %w", t.stream.Key, err)
 	}
-	t.log.Info("backfill: "+r.Do, "numbers", p.Numbers, "from", p.From, "to", p.To, "replay", p.Replay)
+	t.logBackfill(r.Do, p)
 	if now := next.Backfilling(); (now == nil) != (before == nil) || now != nil && now.Number != before.Number {
 		t.ahead = progressOf(next)
 		t.fail(errMoved)
@@ -284,12 +297,19 @@ func (t *tenure) backfill(ctx context.Context, r BackfillRequest) (p *BackfillPl
 	return p, nil
 }
 
-func errNotRead() error {
-	return refuse("the stream has not been read yet: millrace run reads it, from since on; a backfill reads what lies before, or again")
+func (t *tenure) logBackfill(do string, p *BackfillPlan) {
+	switch {
+	case do == BackfillPause:
+		t.log.Info("backfills are paused", "numbers", p.Numbers)
+	case do == BackfillCancel:
+		t.log.Info("backfills are cancelled", "numbers", p.Numbers)
+	case p.Resumed:
+		t.log.Info("the backfill goes on", "number", p.Numbers[0], "from", p.From, "to", p.To, "replay", p.Replay)
+	default:
+		t.log.Info("the backfill begins", "number", p.Numbers[0], "from", p.From, "to", p.To, "replay", p.Replay)
+	}
 }
 
-// IsRefused says whether a command was refused, and nothing was changed.
-func IsRefused(err error) bool {
-	var refused *RefusedError
-	return errors.As(err, &refused)
+func errNotRead() error {
+	return refuse("the stream has not been read yet: millrace run reads it, from since on; a backfill reads what lies before, or again")
 }

@@ -141,6 +141,27 @@ func TestSinceMovedBack(t *testing.T) {
 	unique(t, read(t, o.Broker), 12)
 }
 
+// A since in the future is told of, and so is how to leave it once a stream has
+// begun there.
+func TestSinceInTheFuture(t *testing.T) {
+	o := options(open(t, t.TempDir()))
+	for _, c := range []struct {
+		since time.Time
+		want  string
+	}{
+		{o.Now().Add(24 * time.Hour), "since lies in the future"},
+		{start, "millrace cursor set support/things --to 2026-11-01T00:00:00Z"},
+	} {
+		var text log
+		o := o
+		o.Log = slog.New(slog.NewTextHandler(&text, nil))
+		ingest(t, streamAt(t, spread(12), false, o.Now, brief, func(options *connectors.Options) { options.Since = c.since }), o)
+		if said := text.String(); !strings.Contains(said, c.want) || !strings.Contains(said, "level=WARN") || strings.Contains(said, "backfill") {
+			t.Errorf("it says %q, not %q", said, c.want)
+		}
+	}
+}
+
 // What the API cannot be asked for any more is said not to be read, by live reads
 // as by backfills.
 func TestTheAPIForgets(t *testing.T) {

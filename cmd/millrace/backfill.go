@@ -40,6 +40,7 @@ paused or stopped.`,
 			}
 			o.Show = app.NewBar(p.out, p.notes, isTerminal(p.notes))
 			p.notes = o.Show // so that the log does not stand in the middle of the bar
+			p.quiet = true   // the bar tells what the log of a service would
 			file, log, err := p.loadForBroker()
 			if err != nil {
 				return err
@@ -106,11 +107,11 @@ func (p *program) backfillStop(name, do, done string) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			plan, err := app.StopBackfills(c.Context(), file, args[0], do, number, log)
+			stream, plan, err := app.StopBackfills(c.Context(), file, args[0], do, number, log)
 			if err != nil {
 				return err
 			}
-			return app.WriteStopped(p.out, plan, done)
+			return app.WriteStopped(p.out, stream, plan, done)
 		},
 	}
 	return p.configFlag(c)

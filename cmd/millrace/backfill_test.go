@@ -255,7 +255,7 @@ func TestBackfillPauseAndCancel(t *testing.T) {
 		t.Errorf("who followed it ends with %d and says:\n%s", code, follower.notes)
 	}
 	paused := one(t, path, "support/messages")
-	if paused.State != app.BackfillPaused || !strings.Contains(must(t, "status", "-c", path), "is paused at") {
+	if paused.State != app.BackfillPaused || !strings.Contains(must(t, "status", "-c", path), ": paused, ") {
 		t.Errorf("it is %+v", paused)
 	}
 	must(t, append(begin, "--detach")...)
@@ -306,14 +306,15 @@ func TestBackfillUsage(t *testing.T) {
 	path := w.configure(t, settings{broker: embeddedIn(filepath.Join(t.TempDir(), "data")), extra: fast})
 	must(t, "run", "--once", "-c", path)
 	for says, args := range map[string][]string{
-		"say with --from":   {"support"},
-		"--from wants":      {"support", "--from", "yesterday"},
-		"not behind":        {"support", "--from", "1h", "--to", "2h"},
-		"lies in the":       {"support", "--from", "2999-01-01"},
-		"has no connector":  {"nobody", "--from", "1h"},
-		"reads no stream":   {"support/nothing", "--from", "1h"},
-		"no number":         {"pause", "support/messages", "first"},
-		"accepts 1 arg(s),": {"--from", "1h"},
+		"say with --from":  {"support"},
+		"--from wants":     {"support", "--from", "yesterday"},
+		"not behind":       {"support", "--from", "1h", "--to", "2h"},
+		"lies in the":      {"support", "--from", "2999-01-01"},
+		"has no connector": {"nobody", "--from", "1h"},
+		"reads no stream":  {"support/nothing", "--from", "1h"},
+		"no number":        {"pause", "support/messages", "first"},
+		"usage: millrace backfill CONNECTOR[/STREAM] --from TIME": {"--from", "1h"},
+		"millrace backfill --help lists the flags":                {"support", "--frm", "1h"},
 	} {
 		fails(t, 2, []string{says}, append([]string{"backfill", "-c", path}, args...)...)
 	}

@@ -50,6 +50,7 @@ type program struct {
 	out, notes io.Writer
 	path       string // of the configuration
 	verbose    bool
+	quiet      bool // warnings only
 	redact     *strings.Replacer
 }
 
@@ -70,17 +71,27 @@ func run(ctx context.Context, args []string, out, notes io.Writer) int {
 	root.SetErr(notes)
 	root.CompletionOptions.DisableDefaultCmd = true
 	root.PersistentFlags().BoolVarP(&p.verbose, "verbose", "v", false, "log more")
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &app.UsageError{Err: err} })
+	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
+		return &app.UsageError{Err: fmt.Errorf("%w (%s --help lists the flags)", err, c.CommandPath())}
+	})
 	root.AddCommand(p.demo(), p.run(), p.check(), p.tail(), p.status(), p.cursor(), p.backfill(), p.deadLetters(), p.completion(), p.topics(), p.simulate(), p.version())
-	err := root.ExecuteContext(ctx)
+	c, err := root.ExecuteContextC(ctx)
 	if err == nil || errors.Is(err, syscall.EPIPE) {
 		return app.ExitDone
 	}
 	if isCobraUsage(err) {
-		err = &app.UsageError{Err: fmt.Errorf("%w (millrace --help lists the commands)", err)}
+		err = usageError(c, err)
 	}
 	fmt.Fprintln(notes, "millrace:", p.redact.Replace(err.Error()))
 	return app.ExitCode(err)
+}
+
+// usageError says what is wrong with a command line that cobra refused.
+func usageError(c *cobra.Command, err error) error {
+	if strings.HasPrefix(err.Error(), "unknown command") {
+		return &app.UsageError{Err: fmt.Errorf("%w (%s --help lists the commands)", err, c.CommandPath())}
+	}
+	return &app.UsageError{Err: fmt.Errorf("%w; usage: %s", err, c.UseLine())}
 }
 
 // isCobraUsage says whether cobra refused the command line: it has no type of
@@ -138,6 +149,9 @@ func (p *program) loaded(file *config.File, err error) (*config.File, *slog.Logg
 
 func (p *program) logger() *slog.Logger {
 	level := slog.LevelInfo
+	if p.quiet {
+		level = slog.LevelWarn
+	}
 	if p.verbose {
 		level = slog.LevelDebug
 	}

@@ -111,7 +111,7 @@ func newConnector(section connectors.Section, env connectors.Env) (*connectors.C
 		stream.Options = options
 		c.Add(name, path, stream, client, env)
 		if c.Probe == nil {
-			c.Probe = func(ctx context.Context) error { return probe(ctx, c, talks) }
+			c.Probe = func(ctx context.Context) error { return probe(ctx, c, talks, s.Messages == byConversation) }
 		}
 	}
 	return c, nil
@@ -160,13 +160,17 @@ const (
 )
 
 // probe proves the token, that it is the API that answers, and that it can be
-// asked by time.
-func probe(ctx context.Context, c *connectors.Connector, talks *collection) error {
+// asked by time; where messages are asked for by conversation, also that
+// conversations have ids.
+func probe(ctx context.Context, c *connectors.Connector, talks *collection, byID bool) error {
 	list, err := talks.look(ctx, nil)
 	if err != nil {
 		return err
 	}
 	if slices.ContainsFunc(list, func(s sample) bool { return s.id == "" }) {
+		if byID && slices.ContainsFunc(c.Streams, func(s *connectors.Stream) bool { return s.Key.Stream == messages }) {
+			return errNoTalks
+		}
 		c.Notes = append(c.Notes, fmt.Sprintf(noID, talks.name))
 	}
 	d, err := talks.known(ctx, func(context.Context) ([]sample, predicate, error) { return list, nil, nil })

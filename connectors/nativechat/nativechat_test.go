@@ -1,6 +1,7 @@
 package nativechat
 
 import (
+	"errors"
 	"net/http"
 	"net/url"
 	"slices"
@@ -250,6 +251,9 @@ func TestNoID(t *testing.T) {
 		t.Errorf("check tells %q, %v", c.Notes, err)
 	}
 	wantFail(t, "by conversation", streamOf(t, api, messages, nil), api, "id_fields", "messages: all")
+	if err := connect(t, api, nil).Probe(t.Context()); !errors.Is(err, errNoTalks) {
+		t.Errorf("by conversation check tells %v", err)
+	}
 	_, good := simulated(t, simulator.Options{Seed: 5, Backlog: 100})
 	c = connect(t, good, nil)
 	if err := c.Probe(t.Context()); err != nil || len(c.Notes) > 0 {
@@ -309,6 +313,19 @@ func TestActivity(t *testing.T) {
 	keys, err := streamOf(t, api, messages, nil).Walk.Keys(t.Context(), connectors.KeysRequest{From: since, To: since.Add(time.Minute)})
 	if err != nil || before == 0 || len(keys.Keys) < before {
 		t.Errorf("%d that began before were found, %d conversations may have messages, %v", before, len(keys.Keys), err)
+	}
+	to, later := since.Add(time.Minute), 0
+	for _, record := range all {
+		if !record.Time.After(to.Add(beganMargin)) {
+			continue
+		}
+		later++
+		if slices.ContainsFunc(keys.Keys, func(k connectors.Key) bool { return k.ID == record.ID }) {
+			t.Fatalf("the messages of one that began at %s are asked for, of a window to %s", record.Time, to)
+		}
+	}
+	if later == 0 {
+		t.Error("none began behind the window")
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/millrace-io/millrace/connectors"
@@ -74,7 +75,8 @@ func (m messageReader) without(connectors.Request) *connectors.Page {
 
 // Keys lists conversations; see [connectors.Walker]. All that began in the window
 // may have messages in it, and of those before, those that were active since.
-// Live windows begin an overlap ago, sweeps as far back as they read.
+// Live windows begin an overlap ago, sweeps as far back as they read. Those that
+// began behind the window have nothing in it.
 func (m messageReader) Keys(ctx context.Context, r connectors.KeysRequest) (*connectors.Keys, error) {
 	d, err := m.talks.learn(ctx)
 	if err != nil || d == nil {
@@ -86,6 +88,9 @@ func (m messageReader) Keys(ctx context.Context, r connectors.KeysRequest) (*con
 		id := doc.text(idField)
 		if id == "" {
 			return errNoTalks
+		}
+		if m.talks.beganBehind(doc, d.name, r.To) {
+			return nil
 		}
 		keys.Keys = append(keys.Keys, connectors.Key{ID: id, Data: append([]byte(nil), doc.values[idField]...)})
 		return nil
@@ -101,6 +106,24 @@ func (m messageReader) Keys(ctx context.Context, r connectors.KeysRequest) (*con
 	}
 	keys.Next, err = page.Next()
 	return keys, err
+}
+
+// beginnings are the names of times that can only be that of a conversation's
+// beginning; another one may be that of its end.
+var beginnings = []string{"StartedAt", "CreatedAt", "startedAt", "createdAt"}
+
+// beganMargin is by how much a conversation may show a later beginning than its
+// first message.
+const beganMargin = time.Hour
+
+// beganBehind says whether a conversation shows, under the name that it was asked
+// for by, that it began behind a window.
+func (c *collection) beganBehind(doc *document, name string, to time.Time) bool {
+	i := slices.Index(c.shape.times, name)
+	if i < 0 || !slices.Contains(beginnings, name) || doc.values[timeField+field(i)] == nil {
+		return false
+	}
+	return connectors.Time(doc.values[timeField+field(i)]).After(to.Add(beganMargin))
 }
 
 var errNoTalks = &connectors.Error{Kind: connectors.Fail, Op: "listing conversations, to read their messages",

@@ -53,7 +53,7 @@ func newConnector(section connectors.Section, env connectors.Env) (*connectors.C
 	if err != nil {
 		return nil, err
 	}
-	c := &connectors.Connector{Name: section.Name, Vendor: vendor, Account: s.AppID}
+	c := &connectors.Connector{Name: section.Name, Vendor: vendor, Account: s.AppID, Notes: s.channelNotes()}
 	if s.Account != "" {
 		c.Account = s.Account
 	}
@@ -89,7 +89,7 @@ func newConnector(section connectors.Section, env connectors.Env) (*connectors.C
 			stream.Parts = append(stream.Parts, channelText(channel))
 		}
 		c.Add(name, path, stream, client, env)
-		if name == transcripts {
+		if _, written := section.Raw["transcripts"]; name == transcripts && written {
 			c.Notes = append(c.Notes, switchNote(s.Transcripts))
 		}
 		if c.Probe == nil {

@@ -175,6 +175,12 @@ func TestStreams(t *testing.T) {
 	if got, want := transcripts.Oldest(now), time.Date(2026, 8, 21, 11, 0, 0, 0, time.UTC); got != want || users.Oldest != nil {
 		t.Errorf("%s, want %s", got, want)
 	}
+	if len(c.Notes) > 0 {
+		t.Errorf("of what nobody has written it tells %q", c.Notes)
+	}
+	if c, err := connect(&fakeAPI{}, map[string]any{"channels": []int{1010, 1041}}, nil); err != nil || len(c.Notes) != 1 || !strings.Contains(c.Notes[0], "no channel 1041") {
+		t.Errorf("%+v, %v", c, err)
+	}
 	for way, walked := range map[string]bool{byUser: true, byChannel: false} {
 		c, err := connect(&fakeAPI{}, map[string]any{"enrich_users": true, "transcripts": way}, nil)
 		if err != nil {

@@ -2,6 +2,7 @@ package netcore
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"strconv"
 
@@ -49,8 +50,10 @@ func decode(raw map[string]any) (*Settings, error) {
 	if sorted[0] <= 0 {
 		return nil, errors.New("channels wants the ids of channels, such as [1010, 1014]")
 	}
-	if len(slices.Compact(sorted)) < len(s.Channels) {
-		return nil, errors.New("channels names one channel twice: remove one")
+	for n := range sorted[1:] {
+		if sorted[n] == sorted[n+1] {
+			return nil, fmt.Errorf("channels names %d twice: remove one", sorted[n])
+		}
 	}
 	return s, nil
 }
@@ -63,6 +66,17 @@ func switchNote(way string) string {
 	}
 	return "transcripts is " + way + ". Changing it to " + other + " gives all messages new ids, because " + byChannel +
 		" does not know their users: what is read again then is published again"
+}
+
+// channelNotes tell of channels that the vendor does not document: a wrong number
+// is asked for like a right one.
+func (s *Settings) channelNotes() (notes []string) {
+	for _, id := range s.Channels {
+		if channelName(id) == "" {
+			notes = append(notes, fmt.Sprintf("the vendor documents no channel %d: look whether it is meant; it documents 1010 (webchat) to 1021 (instagramMessaging)", id))
+		}
+	}
+	return notes
 }
 
 // channelNames are the vendor's words for its channels.
