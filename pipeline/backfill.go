@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -146,40 +147,60 @@ func (t *tenure) jump(ctx context.Context, batch *connectors.Batch) error {
 	return nil
 }
 
-// addParts has a part of the stream that was not there before read from since on.
-// What it is made of is committed with what follows.
+// addParts has a part of the stream that was not there before read from since on,
+// and one that was left out for a while from there on. What the stream is made of
+// is committed with what follows.
 func (t *tenure) addParts() {
 	c := *t.checkpoint
-	var added []string
-	for _, part := range t.stream.Parts {
-		if !slices.Contains(c.Parts, part) {
-			added = append(added, part)
-		}
-	}
-	if added == nil {
-		return
-	}
 	known := c.Parts != nil
-	c.Parts = append(slices.Clone(c.Parts), added...)
-	if known && c.Since.Before(c.Live.At) {
-		b := ledger.Backfill{
-			Number: c.Commits + 1, From: c.Since, To: c.Live.At, Lane: ledger.Lane{At: c.Since},
-			Begun: t.opts.Now().UTC(), Parts: added,
+	added := map[time.Time][]string{} // by what they are read from
+	c.LeftOut = maps.Clone(c.LeftOut)
+	for _, part := range t.stream.Parts {
+		switch from, left := c.LeftOut[part]; {
+		case left:
+			added[from] = append(added[from], part)
+			delete(c.LeftOut, part)
+		case !slices.Contains(c.Parts, part):
+			added[c.Since] = append(added[c.Since], part)
+			c.Parts = append(slices.Clip(c.Parts), part)
 		}
-		c.SetBackfill(b)
-		t.log.Info("the stream has new parts; they are read from since on", "parts", added, "from", b.From, "to", b.To, "backfill", b.Number)
 	}
-	if known {
-		t.ahead.Live, t.ahead.Sweep.Position = beginning(t.ahead.Live), beginning(t.ahead.Sweep.Position)
-		for _, b := range c.OpenBackfills() {
-			if b.Parts == nil {
-				b.Window, b.Cursor = ledger.Range{}, nil
-				c.SetBackfill(b)
+	for _, part := range c.Parts {
+		if _, left := c.LeftOut[part]; !left && !slices.Contains(t.stream.Parts, part) {
+			if c.LeftOut == nil {
+				c.LeftOut = map[string]time.Time{}
 			}
+			c.LeftOut[part] = c.ReadTo()
 		}
+	}
+	if known && len(added) > 0 {
+		t.readParts(&c, added)
 	}
 	t.checkpoint = &c
 	t.ahead.Backfill = progressOf(&c).Backfill
+}
+
+// readParts has parts read from a time on, as far as the others were read.
+func (t *tenure) readParts(c *ledger.Checkpoint, added map[time.Time][]string) {
+	for from, parts := range added {
+		// What was skipped is not read of them either: a backfill of all parts may
+		// read it later, when their ids would be forgotten.
+		for _, r := range c.CoveredIn(ledger.Range{From: from, To: c.Live.At}) {
+			c.Commits++ // no other backfill has its number
+			c.SetBackfill(ledger.Backfill{
+				Number: c.Commits, From: r.From, To: r.To, Lane: ledger.Lane{At: r.From},
+				Begun: t.opts.Now().UTC(), Parts: parts,
+			})
+			t.log.Info("the stream has new parts; they are read as the others were", "parts", parts, "from", r.From, "to", r.To, "backfill", c.Commits)
+		}
+	}
+	t.ahead.Live, t.ahead.Sweep.Position = beginning(t.ahead.Live), beginning(t.ahead.Sweep.Position)
+	for _, b := range c.OpenBackfills() {
+		if b.Parts == nil {
+			b.Window, b.Cursor = ledger.Range{}, nil
+			c.SetBackfill(b)
+		}
+	}
 }
 
 // beginning has a window that is half read begin again: its cursor may have come
