@@ -114,15 +114,11 @@ type ListedBackfill struct {
 // ListBackfills tells of the backfills of the streams that CONNECTOR[/STREAM]
 // names; of all for "".
 func ListBackfills(ctx context.Context, file *config.File, name string, log *slog.Logger) ([]ListedBackfill, error) {
-	o, err := openOperator(ctx, file, log)
+	o, streams, err := openStreams(ctx, file, name, log)
 	if err != nil {
 		return nil, err
 	}
 	defer o.close()
-	streams, err := o.find(name)
-	if err != nil {
-		return nil, err
-	}
 	all, err := look(ctx, o.broker)
 	if err != nil {
 		return nil, err
@@ -145,15 +141,11 @@ const (
 // StopBackfills pauses or cancels backfills of the one stream that is named. The
 // number 0 stands for all that have not ended.
 func StopBackfills(ctx context.Context, file *config.File, name, do string, number uint64, log *slog.Logger) (*pipeline.BackfillPlan, error) {
-	o, err := openOperator(ctx, file, log)
+	o, streams, err := openStreams(ctx, file, name, log)
 	if err != nil {
 		return nil, err
 	}
 	defer o.close()
-	streams, err := o.find(name)
-	if err != nil {
-		return nil, err
-	}
 	if len(streams) != 1 {
 		return nil, &UsageError{fmt.Errorf("%s has %d streams: name one, as CONNECTOR/STREAM", name, len(streams))}
 	}
@@ -177,29 +169,22 @@ type BackfillOptions struct {
 // reading them in this process. When ctx ends they stay as they are in the
 // checkpoint.
 func Backfill(ctx context.Context, file *config.File, name string, opts BackfillOptions, log *slog.Logger) error {
-	o, err := openOperator(ctx, file, log)
+	o, streams, err := openStreams(ctx, file, name, log)
 	if err != nil {
 		return err
 	}
 	defer o.close()
-	streams, err := o.find(name)
-	if err != nil {
-		return err
-	}
 	f := &follower{operator: o, show: opts.Show}
 	ask := &pipeline.BackfillRequest{Do: pipeline.BackfillBegin, From: opts.From, To: opts.To, Replay: opts.Replay}
 	var errs []error
 	for _, s := range streams {
 		a, err := o.carryOut(ctx, s, request{Ask: askBackfill, Backfill: ask, detach: opts.Detach})
-		switch {
-		case pipeline.IsRefused(err):
-			errs = append(errs, fmt.Errorf("%s: %w", shortName(s.Connector, s.Key.String()), err))
-		case err != nil:
+		if err != nil {
 			errs = append(errs, err)
-		default:
-			opts.Show.begun(s, a)
-			f.all = append(f.all, f.follow(s, a))
+			continue
 		}
+		opts.Show.begun(s, a)
+		f.all = append(f.all, f.follow(s, a))
 	}
 	if opts.Detach || len(f.all) == 0 {
 		if opts.Detach && len(f.all) > 0 {

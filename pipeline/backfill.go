@@ -2,7 +2,6 @@ package pipeline
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -307,10 +306,4 @@ func (t *tenure) backfill(ctx context.Context, r BackfillRequest) (p *BackfillPl
 
 func errNotRead() error {
 	return refuse("the stream has not been read yet: millrace run reads it, from since on; a backfill reads what lies before, or again")
-}
-
-// IsRefused says whether a command was refused, and nothing was changed.
-func IsRefused(err error) bool {
-	var refused *RefusedError
-	return errors.As(err, &refused)
 }

@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -86,7 +87,7 @@ func TestBackfillRanges(t *testing.T) {
 			}
 			p, err := beginBackfill(stands, r, now, oldest)
 			if c.refused != "" {
-				if !IsRefused(err) || !strings.Contains(err.Error(), c.refused) {
+				if !isRefused(err) || !strings.Contains(err.Error(), c.refused) {
 					t.Errorf("%v is no refusal that says %q", err, c.refused)
 				}
 				return
@@ -103,6 +104,11 @@ func TestBackfillRanges(t *testing.T) {
 			}
 		})
 	}
+}
+
+func isRefused(err error) bool {
+	var refused *RefusedError
+	return errors.As(err, &refused)
 }
 
 func lostStart(c *ledger.Checkpoint) { c.StartsLost = []time.Time{at("10:07:00")} }
@@ -170,7 +176,7 @@ func TestEdgesAreNotLost(t *testing.T) {
 		t.Errorf("%+v, %v", p, err)
 	}
 	c.Forgotten = at("10:16:00")
-	if _, err := PlanMove(c, Move{To: at("10:07:00")}, at("20:05:00")); !IsRefused(err) {
+	if _, err := PlanMove(c, Move{To: at("10:07:00")}, at("20:05:00")); !isRefused(err) {
 		t.Errorf("%v", err)
 	}
 	hole(c)
