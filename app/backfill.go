@@ -135,10 +135,11 @@ func ListBackfills(ctx context.Context, file *config.File, name string, log *slo
 // What StopBackfills does.
 const (
 	PauseBackfill  = pipeline.BackfillPause
+	ResumeBackfill = pipeline.BackfillResume
 	CancelBackfill = pipeline.BackfillCancel
 )
 
-// StopBackfills pauses or cancels backfills of the one stream that is named. The
+// StopBackfills pauses, resumes or cancels backfills of the one stream that is named. The
 // number 0 stands for all that have not ended.
 func StopBackfills(ctx context.Context, file *config.File, name, do string, number uint64, log *slog.Logger) (*pipeline.BackfillPlan, error) {
 	o, streams, err := openStreams(ctx, file, name, log)

@@ -172,11 +172,29 @@ func (t *tenure) addParts() {
 			c.LeftOut[part] = c.ReadTo()
 		}
 	}
+	t.pauseParts(&c)
 	if known && len(added) > 0 {
 		t.readParts(&c, added)
 	}
 	t.checkpoint = &c
 	t.ahead.Backfill = progressOf(&c).Backfill
+}
+
+// pauseParts pauses the backfills of parts that are left out: they would find
+// nothing, and end. They go on when the parts are back.
+func (t *tenure) pauseParts(c *ledger.Checkpoint) {
+	for _, b := range c.OpenBackfills() {
+		left := func(from *ledger.Checkpoint) bool {
+			return slices.ContainsFunc(b.Parts, func(part string) bool { return !from.LeftOut[part].IsZero() })
+		}
+		was, is := left(t.checkpoint), left(c)
+		if was == is {
+			continue
+		}
+		b.Paused = is
+		c.SetBackfill(b)
+		t.log.Info("a backfill of parts of the stream is paused while any of them is left out", "backfill", b.Number, "parts", b.Parts, "paused", is)
+	}
 }
 
 // readParts has parts read from a time on, as far as the others were read.
@@ -234,6 +252,7 @@ func (t *tenure) warnSince() {
 const (
 	BackfillBegin  = "begin" // or go on with a paused one
 	BackfillPause  = "pause"
+	BackfillResume = "resume"
 	BackfillCancel = "cancel"
 )
 
@@ -245,7 +264,7 @@ type BackfillRequest struct {
 	From   time.Time `json:"from,omitzero"`
 	To     time.Time `json:"to,omitzero"`
 	Replay bool      `json:"replay,omitempty"` // publish again what is published, marked
-	// Number is the one to pause or cancel; 0: all that have not ended.
+	// Number is the one to pause, resume or cancel; 0: all that have not ended.
 	Number uint64 `json:"number,omitempty"`
 }
 
@@ -263,7 +282,7 @@ type BackfillPlan struct {
 	Before int       `json:"before,omitempty"` // others that are carried out first
 }
 
-// Backfill begins, pauses or cancels backfills. What is read changes at once.
+// Backfill begins, pauses, resumes or cancels backfills. What is read changes at once.
 func (i *Ingest) Backfill(ctx context.Context, r BackfillRequest) (p *BackfillPlan, err error) {
 	err = i.operate(ctx, func(ctx context.Context, t *tenure) error {
 		p, err = t.backfill(ctx, r)
@@ -284,7 +303,7 @@ func (t *tenure) backfill(ctx context.Context, r BackfillRequest) (p *BackfillPl
 	switch r.Do {
 	case BackfillBegin:
 		p, err = beginBackfill(next, r, t.opts.Now(), oldest)
-	case BackfillPause, BackfillCancel:
+	case BackfillPause, BackfillResume, BackfillCancel:
 		p, err = stopBackfills(next, r, t.opts.Now())
 	default:
 		err = refuse("this millrace does not know how to %s a backfill", r.Do)

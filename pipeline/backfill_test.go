@@ -369,7 +369,7 @@ func TestOnceReadsThePresentBesideABackfillThatFails(t *testing.T) {
 
 // refusing is an API that refuses to be asked for what lies before a time.
 type refusing struct {
-	*api
+	connectors.Pager
 	before time.Time
 }
 
@@ -377,5 +377,5 @@ func (r *refusing) Page(ctx context.Context, q connectors.Request) (*connectors.
 	if q.From.Before(r.before) {
 		return nil, &connectors.Error{Kind: connectors.Fail, Op: "reading", Err: errors.New("too old")}
 	}
-	return r.api.Page(ctx, q)
+	return r.Pager.Page(ctx, q)
 }

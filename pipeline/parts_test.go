@@ -172,6 +172,28 @@ func TestPartsThatComeBack(t *testing.T) {
 	unique(t, read(t, o.Broker), 4+2*5*48)
 }
 
+// The backfill of a part that was added waits while the part is left out.
+func TestBackfillsOfPartsWait(t *testing.T) {
+	o := options(open(t, t.TempDir()))
+	s, now := hourly(t, &o)
+	ingest(t, s("a"), o)
+	*now = now.Add(24 * time.Hour)
+	ingest(t, s("a"), o)
+	added := s("a", "b")
+	added.Pager = &refusing{added.Pager, now.Add(-2 * time.Minute)} // the backfill comes to nothing
+	if err := pipeline.New(added, o).Run(t.Context()); err == nil || !strings.Contains(err.Error(), "the backfill was not") {
+		t.Fatalf("the test shows nothing: %v", err)
+	}
+	c := ingest(t, s("a"), o).Checkpoint
+	if open := c.OpenBackfills(); len(open) != 1 || !open[0].Paused {
+		t.Errorf("without the part: %+v", c.Backfills)
+	}
+	if c = ingest(t, s("a", "b"), o).Checkpoint; len(c.OpenBackfills()) > 0 {
+		t.Errorf("with it again: %+v", c.Backfills)
+	}
+	unique(t, read(t, o.Broker), 2*(2+48))
+}
+
 // Of what was skipped a part that is added is not read either, so that a backfill
 // of all, long after, finds nothing that is published.
 func TestAddedPartsLeaveWhatWasSkipped(t *testing.T) {
