@@ -114,15 +114,11 @@ type ListedBackfill struct {
 // ListBackfills tells of the backfills of the streams that CONNECTOR[/STREAM]
 // names; of all for "".
 func ListBackfills(ctx context.Context, file *config.File, name string, log *slog.Logger) ([]ListedBackfill, error) {
-	o, err := openOperator(ctx, file, log)
+	o, streams, err := openStreams(ctx, file, name, log)
 	if err != nil {
 		return nil, err
 	}
 	defer o.close()
-	streams, err := o.find(name)
-	if err != nil {
-		return nil, err
-	}
 	all, err := look(ctx, o.broker)
 	if err != nil {
 		return nil, err
@@ -136,25 +132,22 @@ func ListBackfills(ctx context.Context, file *config.File, name string, log *slo
 	return list, nil
 }
 
-// What StopBackfills does.
+// What ChangeBackfills does.
 const (
 	PauseBackfill  = pipeline.BackfillPause
+	ResumeBackfill = pipeline.BackfillResume
 	CancelBackfill = pipeline.BackfillCancel
 )
 
-// StopBackfills pauses or cancels backfills of the one stream that is named. The
-// number 0 stands for all that have not ended. It returns what commands call the
+// ChangeBackfills pauses, resumes or cancels backfills of the one stream that is named.
+// The number 0 stands for all that have not ended. It returns what commands call the
 // stream.
-func StopBackfills(ctx context.Context, file *config.File, name, do string, number uint64, log *slog.Logger) (stream string, p *pipeline.BackfillPlan, err error) {
-	o, err := openOperator(ctx, file, log)
+func ChangeBackfills(ctx context.Context, file *config.File, name, do string, number uint64, log *slog.Logger) (stream string, p *pipeline.BackfillPlan, err error) {
+	o, streams, err := openStreams(ctx, file, name, log)
 	if err != nil {
 		return "", nil, err
 	}
 	defer o.close()
-	streams, err := o.find(name)
-	if err != nil {
-		return "", nil, err
-	}
 	if len(streams) != 1 {
 		return "", nil, &UsageError{fmt.Errorf("%s has %d streams: name one, as CONNECTOR/STREAM", name, len(streams))}
 	}
@@ -178,15 +171,11 @@ type BackfillOptions struct {
 // reading them in this process. When ctx ends they stay as they are in the
 // checkpoint.
 func Backfill(ctx context.Context, file *config.File, name string, opts BackfillOptions, log *slog.Logger) error {
-	o, err := openOperator(ctx, file, log)
+	o, streams, err := openStreams(ctx, file, name, log)
 	if err != nil {
 		return err
 	}
 	defer o.close()
-	streams, err := o.find(name)
-	if err != nil {
-		return err
-	}
 	f := &follower{operator: o, show: opts.Show}
 	ask := &pipeline.BackfillRequest{Do: pipeline.BackfillBegin, From: opts.From, To: opts.To, Replay: opts.Replay}
 	var errs []error

@@ -94,13 +94,12 @@ func (f *follower) run(ctx context.Context) error {
 	}
 	tick := time.NewTicker(redrawEvery)
 	defer tick.Stop()
-	over := func(one *followed) bool { return one.over() }
 	for {
 		if err := f.look(ctx); err != nil {
 			return err
 		}
 		f.show.progress(f.all)
-		if !slices.ContainsFunc(f.all, func(one *followed) bool { return !over(one) }) {
+		if !slices.ContainsFunc(f.all, func(one *followed) bool { return !one.over() }) {
 			break
 		}
 		select {

@@ -11,6 +11,7 @@ import (
 	"github.com/millrace-io/millrace/events"
 	"github.com/millrace-io/millrace/ledger"
 	"github.com/millrace-io/millrace/pipeline"
+	"github.com/millrace-io/millrace/topics"
 )
 
 var noon = time.Date(2026, 11, 1, 12, 0, 0, 0, time.UTC)
@@ -156,6 +157,30 @@ func TestABackfillThatNobodyReads(t *testing.T) {
 	b.Done = noon
 	if s := backfillOf(&b); s.shownPercent() != "20.0%" {
 		t.Errorf("%s when it is done", s.shownPercent())
+	}
+}
+
+// An instance that waits for the stream says how it stood when it held it itself:
+// that it does not know of the backfill is no end of it.
+func TestABackfillThatAnotherInstanceReads(t *testing.T) {
+	now := underWay(connectors.BackfillProgress{}, 0)
+	waits := now
+	waits.State, waits.Backfills, waits.Instance = pipeline.StateWaiting, nil, "other"
+	for state, want := range map[string]int{pipeline.StateWaiting: 2, pipeline.StateReading: 0} {
+		c := &ledger.Checkpoint{Live: ledger.Lane{At: noon}}
+		for _, b := range now.Backfills {
+			c.SetBackfill(ledger.Backfill{Number: b.Number, From: b.From, To: b.To, Lane: ledger.Lane{At: b.At}})
+		}
+		data, err := c.Encode()
+		if err != nil {
+			t.Fatal(err)
+		}
+		waits.State = state
+		best := map[string]StreamStatus{waits.Stream: waits}
+		addStored(best, []topics.Stored{{Key: events.StreamKey{Vendor: "v", Account: "a", Stream: "things"}, Checkpoint: data}}, noon)
+		if s := best[waits.Stream]; len(s.Backfills) != want || s.State != state || s.Instance != "other" {
+			t.Errorf("%s: %+v", state, s)
+		}
 	}
 }
 

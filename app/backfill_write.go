@@ -248,8 +248,8 @@ func (b *BackfillStatus) left() string {
 	return brief(time.Duration(b.SecondsLeft * float64(time.Second)))
 }
 
-// WriteStopped tells which backfills were paused or cancelled.
-func WriteStopped(w io.Writer, stream string, p *pipeline.BackfillPlan, done string) error {
+// WriteChanged tells which backfills were paused, resumed or cancelled.
+func WriteChanged(w io.Writer, stream string, p *pipeline.BackfillPlan, done string) error {
 	for _, n := range p.Numbers {
 		if _, err := fmt.Fprintf(w, "%s: backfill %d is %s\n", stream, n, done); err != nil {
 			return err

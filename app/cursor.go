@@ -33,15 +33,11 @@ type Cursor struct {
 
 // Cursors tells where the streams stand that CONNECTOR[/STREAM] names.
 func Cursors(ctx context.Context, file *config.File, name string, log *slog.Logger) ([]Cursor, error) {
-	o, err := openOperator(ctx, file, log)
+	o, streams, err := openStreams(ctx, file, name, log)
 	if err != nil {
 		return nil, err
 	}
 	defer o.close()
-	streams, err := o.find(name)
-	if err != nil {
-		return nil, err
-	}
 	stored, err := o.checkpoints(ctx)
 	if err != nil {
 		return nil, err
@@ -142,15 +138,11 @@ type Moved struct {
 // MoveCursors moves the cursors of the streams that CONNECTOR[/STREAM] names. It
 // returns those that were moved beside an error of others.
 func MoveCursors(ctx context.Context, file *config.File, name string, m Move, dryRun bool, log *slog.Logger) ([]Moved, error) {
-	o, err := openOperator(ctx, file, log)
+	o, streams, err := openStreams(ctx, file, name, log)
 	if err != nil {
 		return nil, err
 	}
 	defer o.close()
-	streams, err := o.find(name)
-	if err != nil {
-		return nil, err
-	}
 	var all []Moved
 	var errs []error
 	for _, s := range streams {

@@ -153,6 +153,21 @@ func openOperator(ctx context.Context, file *config.File, log *slog.Logger) (*op
 	return o, nil
 }
 
+// openStreams opens what an operating command works with, and finds the streams
+// that CONNECTOR[/STREAM] names; all for "".
+func openStreams(ctx context.Context, file *config.File, name string, log *slog.Logger) (*operator, []*connectors.Stream, error) {
+	o, err := openOperator(ctx, file, log)
+	if err != nil {
+		return nil, nil, err
+	}
+	streams, err := o.find(name)
+	if err != nil {
+		o.close()
+		return nil, nil, err
+	}
+	return o, streams, nil
+}
+
 // settled refuses to do a stream's work in this process where a setting is unset
 // here that is needed for it: any, or with secrets false any but a secret. Why
 // says that no service does it.

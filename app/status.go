@@ -72,11 +72,13 @@ func (s *StreamStatus) fill(c *ledger.Checkpoint, now time.Time) {
 	if !c.Live.At.IsZero() {
 		s.LagSeconds = max(0, now.Sub(c.Live.At).Seconds()) // since may lie in the future
 	}
+	s.Backfills = nil
 	for n := range c.Backfills {
 		s.Backfills = append(s.Backfills, backfillOf(&c.Backfills[n]))
 	}
 	s.Late, s.Lateness = c.Late, latenessOf(&c.Counts.Lateness)
 	s.Counts.Lateness = ledger.Histogram{} // told with its bounds
+	s.Window = ""
 	if w := c.Live.Window; !w.To.IsZero() {
 		s.Window = w.From.Format(time.RFC3339) + "/" + w.To.Format(time.RFC3339)
 	}
@@ -154,10 +156,16 @@ func look(ctx context.Context, broker *nats.Broker) (map[string]StreamStatus, er
 	if err != nil {
 		return nil, err
 	}
-	now := time.Now()
+	addStored(best, stored, time.Now())
+	return best, nil
+}
+
+// addStored tells of the streams that no service knows what the broker holds. One
+// that waits for a stream knows how it stood when it held it itself.
+func addStored(best map[string]StreamStatus, stored []topics.Stored, now time.Time) {
 	for _, c := range stored {
 		s, ok := best[c.Key.String()]
-		if ok && !s.Cursor.IsZero() {
+		if ok && !s.Cursor.IsZero() && s.State != pipeline.StateWaiting {
 			continue
 		}
 		if !ok {
@@ -170,7 +178,6 @@ func look(ctx context.Context, broker *nats.Broker) (map[string]StreamStatus, er
 		}
 		best[s.Stream] = s
 	}
-	return best, nil
 }
 
 // How much of the dead letters status reads at most.

@@ -160,11 +160,18 @@ func (s *Subscriber) Health() Health { return s.health.get() }
 func (s *Subscriber) run(ctx context.Context) error {
 	o := s.stream.Options
 	slots := make(chan struct{}, o.Requests)
-	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error { return s.backfill(ctx, s.backfillLane(slots)) })
 	if s.opts.Only == Backfill {
-		return group.Wait()
+		return s.backfill(ctx, s.backfillLane(slots))
 	}
+	group, ctx := errgroup.WithContext(ctx)
+	var givenUp error // the backfill: with Once, live reads come to their end nevertheless
+	group.Go(func() error {
+		err := s.backfill(ctx, s.backfillLane(slots))
+		if s.opts.Once {
+			givenUp, err = err, nil
+		}
+		return err
+	})
 	group.Go(func() error { return s.live(ctx, newLane(Live, s, slots)) })
 	if !s.opts.Once && o.SweepBack > 0 {
 		// A sweep takes few of the slots: live reads may need the others to
@@ -172,7 +179,10 @@ func (s *Subscriber) run(ctx context.Context) error {
 		own := make(chan struct{}, max(1, o.Requests/4))
 		group.Go(func() error { return s.sweeps(ctx, newLane(Sweep, s, own, slots)) })
 	}
-	return group.Wait()
+	if err := group.Wait(); err != nil || givenUp == nil {
+		return err
+	}
+	return fmt.Errorf("the present was read, the backfill was not: %w", givenUp)
 }
 
 // live follows the present: a read each poll, from overlap behind what was read.

@@ -99,6 +99,9 @@ func (b *Book) Load(name string, e *Entry) {
 	for _, id := range e.IDs {
 		b.ids.Add(id)
 	}
+	if p.versions != nil { // only its ids were dropped
+		return
+	}
 	for _, v := range e.Versions {
 		b.add(v.Record, version{v.Content, v.Number, v.ended, p})
 		p.versions = append(p.versions, v.Record)

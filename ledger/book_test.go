@@ -305,3 +305,44 @@ func FuzzDecode(f *testing.F) {
 		}
 	})
 }
+
+// That ids are given back which are not needed changes nothing of the versions
+// that are: an answer that was asked for before the latest one came is old.
+func TestVersionsStayWhenIDsGo(t *testing.T) {
+	book, err := ledger.NewBook(false, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rec := events.RecordIdentity(key, "m1")
+	d := book.Draft()
+	d.Version(rec, events.HashOf([]byte("b")), t0.Add(5*time.Second), t0.Add(6*time.Second))
+	entry := d.Entry()
+	entry.Window, entry.Commit = window(1000, 2000), 3
+	d.Mark()
+	many := &ledger.Entry{Window: window(0, 10), Commit: 1, IDs: make([]events.ID, 1<<17)}
+	for n := range many.IDs {
+		many.IDs[n] = id(strconv.Itoa(n))
+	}
+	book.Load(many.Name(), many)
+	book.Unload(window(1000, 2000))
+	needed := book.Needed(window(1000, 2000))
+	if len(needed) != 1 {
+		t.Fatalf("%v is needed: the test shows nothing", needed)
+	}
+	stored, err := entry.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, err := ledger.DecodeEntry(stored)
+	if err != nil {
+		t.Fatal(err)
+	}
+	book.Load(needed[0], again)
+	d = book.Draft()
+	if n := d.Versions(rec); n != 1 {
+		t.Errorf("%d versions are known of the one", n)
+	}
+	if _, isNew := d.Version(rec, events.HashOf([]byte("a")), t0.Add(4*time.Second), t0.Add(7*time.Second)); isNew {
+		t.Error("an answer from before the latest version is published")
+	}
+}

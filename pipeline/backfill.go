@@ -3,7 +3,6 @@ package pipeline
 import (
 	"context"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/millrace-io/millrace/connectors"
@@ -145,46 +144,6 @@ func (t *tenure) jump(ctx context.Context, batch *connectors.Batch) error {
 	return nil
 }
 
-// addParts has a part of the stream that was not there before read from since on.
-// What it is made of is committed with what follows.
-func (t *tenure) addParts() {
-	c := *t.checkpoint
-	var added []string
-	for _, part := range t.stream.Parts {
-		if !slices.Contains(c.Parts, part) {
-			added = append(added, part)
-		}
-	}
-	if added == nil {
-		return
-	}
-	known := c.Parts != nil
-	c.Parts = append(slices.Clone(c.Parts), added...)
-	if known && c.Since.Before(c.Live.At) {
-		b := ledger.Backfill{
-			Number: c.Commits + 1, From: c.Since, To: c.Live.At, Lane: ledger.Lane{At: c.Since},
-			Begun: t.opts.Now().UTC(), Parts: added,
-		}
-		c.SetBackfill(b)
-		t.log.Info("the stream has new parts; they are read from since on", "parts", added, "from", b.From, "to", b.To, "backfill", b.Number)
-	}
-	if known {
-		t.ahead.Live, t.ahead.Sweep.Position = beginning(t.ahead.Live), beginning(t.ahead.Sweep.Position)
-		for _, b := range c.OpenBackfills() {
-			if b.Parts == nil {
-				b.Window, b.Cursor = ledger.Range{}, nil
-				c.SetBackfill(b)
-			}
-		}
-	}
-	t.checkpoint = &c
-	t.ahead.Backfill = progressOf(&c).Backfill
-}
-
-// beginning has a window that is half read begin again: its cursor may have come
-// past the place where a new part would have been read.
-func beginning(p connectors.Position) connectors.Position { return connectors.Position{At: p.At} }
-
 // warnSince tells once who has moved since back that this changes nothing, and
 // whose stream begins in the future.
 func (t *tenure) warnSince() {
@@ -227,6 +186,7 @@ func (t *tenure) warnSince() {
 const (
 	BackfillBegin  = "begin" // or go on with a paused one
 	BackfillPause  = "pause"
+	BackfillResume = "resume"
 	BackfillCancel = "cancel"
 )
 
@@ -238,7 +198,7 @@ type BackfillRequest struct {
 	From   time.Time `json:"from,omitzero"`
 	To     time.Time `json:"to,omitzero"`
 	Replay bool      `json:"replay,omitempty"` // publish again what is published, marked
-	// Number is the one to pause or cancel; 0: all that have not ended.
+	// Number is the one to pause, resume or cancel; 0: all that have not ended.
 	Number uint64 `json:"number,omitempty"`
 }
 
@@ -256,7 +216,7 @@ type BackfillPlan struct {
 	Before int       `json:"before,omitempty"` // others that are carried out first
 }
 
-// Backfill begins, pauses or cancels backfills. What is read changes at once.
+// Backfill begins, pauses, resumes or cancels backfills. What is read changes at once.
 func (i *Ingest) Backfill(ctx context.Context, r BackfillRequest) (p *BackfillPlan, err error) {
 	err = i.operate(ctx, func(ctx context.Context, t *tenure) error {
 		p, err = t.backfill(ctx, r)
@@ -277,7 +237,7 @@ func (t *tenure) backfill(ctx context.Context, r BackfillRequest) (p *BackfillPl
 	switch r.Do {
 	case BackfillBegin:
 		p, err = beginBackfill(next, r, t.opts.Now(), oldest)
-	case BackfillPause, BackfillCancel:
+	case BackfillPause, BackfillResume, BackfillCancel:
 		p, err = stopBackfills(next, r, t.opts.Now())
 	default:
 		err = refuse("this millrace does not know how to %s a backfill", r.Do)

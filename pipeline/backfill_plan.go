@@ -108,7 +108,7 @@ func refuseLost(c *ledger.Checkpoint, b ledger.Backfill, lost []ledger.Range) er
 		strings.Join(gone, ", "), instead)
 }
 
-// stopBackfills pauses or cancels backfills of a checkpoint.
+// stopBackfills pauses, resumes or cancels backfills of a checkpoint.
 func stopBackfills(c *ledger.Checkpoint, r BackfillRequest, now time.Time) (*BackfillPlan, error) {
 	open := slices.DeleteFunc(c.OpenBackfills(), func(b ledger.Backfill) bool { return r.Number != 0 && b.Number != r.Number })
 	switch {
@@ -120,9 +120,8 @@ func stopBackfills(c *ledger.Checkpoint, r BackfillRequest, now time.Time) (*Bac
 	p := &BackfillPlan{Stream: c.Stream.String()}
 	for _, b := range open {
 		p.Numbers = append(p.Numbers, b.Number)
-		if r.Do == BackfillPause {
-			b.Paused = true
-		} else {
+		b.Paused = r.Do == BackfillPause
+		if r.Do == BackfillCancel {
 			b.Done, b.Cancelled = now.UTC(), true
 			keepEdge(c, b)
 		}

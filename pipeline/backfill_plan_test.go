@@ -149,6 +149,11 @@ func TestTheSameBackfillAgain(t *testing.T) {
 	if p := ask("03:00:00", "05:00:00"); !p.Resumed || c.BackfillOf(first.Numbers[0]).Paused {
 		t.Errorf("%+v", p)
 	}
+	for _, do := range []string{BackfillPause, BackfillResume} {
+		if _, err := stopBackfills(c, BackfillRequest{Do: do, Number: first.Numbers[0]}, midnight); err != nil || c.BackfillOf(first.Numbers[0]).Paused != (do == BackfillPause) {
+			t.Errorf("%s: %+v, %v", do, c.Backfills, err)
+		}
+	}
 	paused := *c.BackfillOf(first.Numbers[0])
 	paused.Paused, paused.Begun = true, paused.Begun.Add(-time.Hour)
 	c.SetBackfill(paused)

@@ -337,3 +337,45 @@ func TestBackfillFindsWhatLiesBehindIt(t *testing.T) {
 		}
 	}
 }
+
+// A backfill that the API refuses does not keep a single run from reading the
+// present; the run tells of it.
+func TestOnceReadsThePresentBesideABackfillThatFails(t *testing.T) {
+	since := start.Add(30 * time.Minute)
+	o := options(open(t, t.TempDir()))
+	now := end
+	o.Now = func() time.Time { return now }
+	a := spread(12)
+	s := func() *connectors.Stream {
+		s := streamAt(t, a, false, o.Now, brief, func(c *connectors.Options) { c.Since = since })
+		s.Pager = &refusing{a, since.Add(-time.Minute)}
+		return s
+	}
+	ingest(t, s(), o)
+	begin(t, s(), o, start, since, false)
+	now = now.Add(24 * time.Hour)
+	for n := range 3 {
+		a.more = append(a.more, moment{now.Add(-time.Duration(n+1) * 5 * time.Hour), fmt.Sprintf(`{"id":"new %d"}`, n)})
+	}
+	i := pipeline.New(s(), o)
+	if err := i.Run(t.Context()); err == nil || !strings.Contains(err.Error(), "the backfill was not: reading: too old") {
+		t.Errorf("it says %v", err)
+	}
+	unique(t, read(t, o.Broker), 6+3)
+	if at := i.Status().Checkpoint.Live.At; at.Before(now.Add(-time.Minute)) {
+		t.Errorf("live reads have come to %s", at)
+	}
+}
+
+// refusing is an API that refuses to be asked for what lies before a time.
+type refusing struct {
+	connectors.Pager
+	before time.Time
+}
+
+func (r *refusing) Page(ctx context.Context, q connectors.Request) (*connectors.Page, error) {
+	if q.From.Before(r.before) {
+		return nil, &connectors.Error{Kind: connectors.Fail, Op: "reading", Err: errors.New("too old")}
+	}
+	return r.Pager.Page(ctx, q)
+}

@@ -105,8 +105,8 @@ func (t *tenure) tidy(ctx context.Context) {
 }
 
 // edges are where what was covered begins, or ends with something that was
-// skipped behind it, as far as a quarter of an hour that is read as a whole. A
-// read of what lies beside it needs to know what was published there.
+// skipped behind it, also of one part, as far as a quarter of an hour that is read
+// as a whole. A read of what lies beside it needs to know what was published there.
 func edges(c *ledger.Checkpoint) []ledger.Range {
 	var all []ledger.Range
 	for _, r := range c.Covered {
@@ -116,6 +116,9 @@ func edges(c *ledger.Checkpoint) []ledger.Range {
 		if r.To.Before(c.Live.At) {
 			all = append(all, ledger.Range{From: r.To.Add(-events.Quarter), To: r.To})
 		}
+	}
+	for _, at := range c.LeftOut {
+		all = append(all, ledger.Range{From: at.Add(-events.Quarter), To: at})
 	}
 	return all
 }

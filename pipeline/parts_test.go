@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
 	"slices"
 	"strings"
@@ -16,7 +17,8 @@ import (
 )
 
 // A part that is added to a stream is read from since on, it alone, and that is
-// told; one that was there before, or comes back, is not.
+// told; one that was there before, or comes back before anything was read without
+// it, is not.
 func TestAddedParts(t *testing.T) {
 	var log listener
 	o := options(open(t, t.TempDir()))
@@ -107,6 +109,115 @@ func (p *partly) Page(_ context.Context, r connectors.Request) (*connectors.Page
 		}
 		return json.Marshal(p.parts[at+1])
 	}), nil
+}
+
+// perPart is an API with a record of each of some parts at each of its moments.
+type perPart struct {
+	*api
+	parts []string
+}
+
+func (p *perPart) Page(ctx context.Context, r connectors.Request) (*connectors.Page, error) {
+	parts := r.Parts
+	if parts == nil {
+		parts = p.parts
+	}
+	answers := &api{began: p.began}
+	for _, m := range p.more {
+		for _, part := range parts {
+			answers.more = append(answers.more, moment{m.at, fmt.Sprintf(`{"id":"%s %d"}`, part, m.at.Unix())})
+		}
+	}
+	return answers.Page(ctx, r)
+}
+
+// hourly is a stream of parts with records of some days, and the clock that it
+// is read by.
+func hourly(t *testing.T, o *pipeline.Options) (s func(parts ...string) *connectors.Stream, now *time.Time) {
+	at := end
+	o.Now = func() time.Time { return at }
+	a := &api{began: o.Now}
+	for at := start.Add(time.Minute); at.Before(start.Add(8 * 24 * time.Hour)); at = at.Add(time.Hour) {
+		a.more = append(a.more, moment{at: at}, moment{at: at.Add(59 * time.Minute)})
+	}
+	return func(parts ...string) *connectors.Stream {
+		s := streamAt(t, a, false, o.Now, brief)
+		s.Parts, s.Pager = parts, &perPart{a, parts}
+		return s
+	}, &at
+}
+
+// Invariants 1 and 12: a part that was left out and comes back is read from where
+// it was left, long after the ids of then are past the horizon.
+func TestPartsThatComeBack(t *testing.T) {
+	o := options(open(t, t.TempDir()))
+	s, now := hourly(t, &o)
+	ingest(t, s("a", "b"), o)
+	for range 3 {
+		*now = now.Add(24 * time.Hour)
+		ingest(t, s("b"), o)
+	}
+	if got := len(read(t, o.Broker)); got != 4+3*48 {
+		t.Errorf("%d events without it", got)
+	}
+	c := ingest(t, s("a", "b"), o).Checkpoint
+	if len(c.Backfills) != 1 || !c.Backfills[0].From.Equal(end) || len(c.LeftOut) > 0 {
+		t.Errorf("%+v, left out is %v", c.Backfills, c.LeftOut)
+	}
+	unique(t, read(t, o.Broker), 4+2*3*48)
+	for range 2 {
+		*now = now.Add(24 * time.Hour)
+		ingest(t, s("a", "b"), o)
+	}
+	unique(t, read(t, o.Broker), 4+2*5*48)
+}
+
+// The backfill of a part that was added waits while the part is left out.
+func TestBackfillsOfPartsWait(t *testing.T) {
+	o := options(open(t, t.TempDir()))
+	s, now := hourly(t, &o)
+	ingest(t, s("a"), o)
+	*now = now.Add(24 * time.Hour)
+	ingest(t, s("a"), o)
+	added := s("a", "b")
+	added.Pager = &refusing{added.Pager, now.Add(-2 * time.Minute)} // the backfill comes to nothing
+	if err := pipeline.New(added, o).Run(t.Context()); err == nil || !strings.Contains(err.Error(), "the backfill was not") {
+		t.Fatalf("the test shows nothing: %v", err)
+	}
+	c := ingest(t, s("a"), o).Checkpoint
+	if open := c.OpenBackfills(); len(open) != 1 || !open[0].Paused {
+		t.Errorf("without the part: %+v", c.Backfills)
+	}
+	if c = ingest(t, s("a", "b"), o).Checkpoint; len(c.OpenBackfills()) > 0 {
+		t.Errorf("with it again: %+v", c.Backfills)
+	}
+	unique(t, read(t, o.Broker), 2*(2+48))
+}
+
+// Of what was skipped a part that is added is not read either, so that a backfill
+// of all, long after, finds nothing that is published.
+func TestAddedPartsLeaveWhatWasSkipped(t *testing.T) {
+	o := options(open(t, t.TempDir()))
+	s, now := hourly(t, &o)
+	ingest(t, s("a"), o)
+	hole := *now
+	*now = now.Add(24 * time.Hour)
+	if _, err := move(t, s("a"), o, pipeline.Move{To: now.Add(-time.Hour), Set: true}); err != nil {
+		t.Fatal(err)
+	}
+	ingest(t, s("a"), o)
+	c := ingest(t, s("a", "b"), o).Checkpoint
+	if len(c.Backfills) != 2 || c.Backfills[0].Number == c.Backfills[1].Number || len(c.OpenBackfills()) > 0 {
+		t.Errorf("%+v", c.Backfills)
+	}
+	unique(t, read(t, o.Broker), 2*5)
+	for range 2 {
+		*now = now.Add(24 * time.Hour)
+		ingest(t, s("a", "b"), o)
+	}
+	begin(t, s("a", "b"), o, hole, hole.Add(23*time.Hour), false)
+	fill(t, s("a", "b"), o)
+	unique(t, read(t, o.Broker), 2*2*73)
 }
 
 // Who moves since back is told that a backfill is what they want, until it is done.

@@ -201,7 +201,7 @@ func (t *tenure) commit(ctx context.Context, batch *connectors.Batch, draft *led
 		return t.advance(ctx)
 	}
 	next := t.next(seen, filled, progress)
-	entry.Window = hull(t.reach(batch))
+	entry.Window = t.windowOf(batch)
 	entry.Commit, entry.Lane, entry.Counts = next.Commits, string(batch.Lane), counts
 	stored, err := entry.Encode()
 	if err != nil {
@@ -341,6 +341,20 @@ func (t *tenure) reach(batch *connectors.Batch) []ledger.Range {
 		reach = append(reach, outside)
 	}
 	return reach
+}
+
+// windowOf is what a batch's entry counts for. It begins where the lane stands:
+// when the read of a user in a part of the window is all that there will be, the
+// ids are kept for the sake of that place.
+func (t *tenure) windowOf(batch *connectors.Batch) ledger.Range {
+	w, at := hull(t.reach(batch)), t.ahead.Live.At
+	if b := t.ahead.Backfill; batch.Lane == connectors.Backfill && b != nil {
+		at = b.At
+	}
+	if batch.Lane != connectors.Sweep && at.Before(w.From) {
+		w.From = at
+	}
+	return w
 }
 
 // hull is the range that holds all of them.

@@ -48,11 +48,11 @@ paused or stopped.`,
 			return app.Backfill(c.Context(), file, args[0], o, log)
 		},
 	}
-	c.Flags().StringVar(&from, "from", "", "where the range begins: a `time` such as 2026-01-01T00:00:00Z, a date, or a duration back from now such as 30d")
+	c.Flags().StringVar(&from, "from", "", "where the range begins: a `time` such as 2026-01-01T00:00:00Z, a date (UTC), or a duration back from now such as 30d")
 	c.Flags().StringVar(&to, "to", "", "where it ends, a `time` like --from (default: as far as live reads have come)")
 	c.Flags().BoolVar(&o.Replay, "replay", false, "publish what is published once more, marked replay")
 	c.Flags().BoolVar(&o.Detach, "detach", false, "do not wait for its end")
-	c.AddCommand(p.backfillList(), p.backfillStop("pause", app.PauseBackfill, "paused"), p.backfillStop("cancel", app.CancelBackfill, "cancelled"))
+	c.AddCommand(p.backfillList(), p.backfillChange("pause", app.PauseBackfill, "paused"), p.backfillChange("resume", app.ResumeBackfill, "resumed"), p.backfillChange("cancel", app.CancelBackfill, "cancelled"))
 	return p.configFlag(c)
 }
 
@@ -86,11 +86,14 @@ func (p *program) backfillList() *cobra.Command {
 	return p.configFlag(outputFlag(c, &format))
 }
 
-// backfillStop is a command that pauses or cancels backfills.
-func (p *program) backfillStop(name, do, done string) *cobra.Command {
+// backfillChange is a command that pauses, resumes or cancels backfills.
+func (p *program) backfillChange(name, do, done string) *cobra.Command {
 	long := "The number is that of backfill list; without one all that have not ended are " + done + "."
-	if do == app.PauseBackfill {
-		long += " The same millrace backfill command as before goes on with a paused one."
+	switch do {
+	case app.PauseBackfill:
+		long += " A paused one goes on with backfill resume, or with the same millrace backfill command as before."
+	case app.ResumeBackfill:
+		long += " The service reads them; where none runs, when one does."
 	}
 	c := &cobra.Command{
 		Use: name + " CONNECTOR/STREAM [NUMBER]", Short: "Have backfills " + done, Long: long, Args: cobra.RangeArgs(1, 2),
@@ -107,11 +110,11 @@ func (p *program) backfillStop(name, do, done string) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			stream, plan, err := app.StopBackfills(c.Context(), file, args[0], do, number, log)
+			stream, plan, err := app.ChangeBackfills(c.Context(), file, args[0], do, number, log)
 			if err != nil {
 				return err
 			}
-			return app.WriteStopped(p.out, stream, plan, done)
+			return app.WriteChanged(p.out, stream, plan, done)
 		},
 	}
 	return p.configFlag(c)

@@ -258,6 +258,8 @@ func TestBackfillPauseAndCancel(t *testing.T) {
 	if paused.State != app.BackfillPaused || !strings.Contains(must(t, "status", "-c", path), ": paused, ") {
 		t.Errorf("it is %+v", paused)
 	}
+	must(t, "backfill", "resume", "support/messages", fmt.Sprint(paused.Number), "-c", path)
+	must(t, "backfill", "pause", "support/messages", "-c", path)
 	must(t, append(begin, "--detach")...)
 	await(t, c, func() bool { return one(t, path, "support/messages").At.After(paused.At) })
 	must(t, "backfill", "cancel", "support/messages", fmt.Sprint(paused.Number), "-c", path)
