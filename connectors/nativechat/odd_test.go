@@ -232,3 +232,15 @@ func TestCheckTellsOfOddTimes(t *testing.T) {
 		t.Errorf("%q, %v", c.Notes, err)
 	}
 }
+
+// Messages that show no time are no emptiness, whatever the first conversations
+// hold.
+func TestMessagesWithoutATime(t *testing.T) {
+	s := &shelf{docs: map[string][]string{}}
+	for i := range looked + 2 { // the oldest have no messages any more
+		s.docs[conversations] = append(s.docs[conversations], fmt.Sprintf(`{"_id":"c%d","StartedAt":%q}`, i, ago(time.Hour, isoMillis)))
+	}
+	s.docs[messages] = []string{fmt.Sprintf(`{"_id":"m","Conversation":"c%d","CreatedOn":%q}`, looked+1, ago(time.Hour, isoMillis))}
+	api := &served{handler: s}
+	wantFail(t, "no time", streamOf(t, api, messages, nil), api, "time_fields")
+}

@@ -153,7 +153,11 @@ func (m talkMessages) pageOf(ctx context.Context, r connectors.Request) (*connec
 		if s, _ := typical(list); err != nil || len(list) == 0 || s != nil {
 			return list, among, err
 		}
-		return m.lookAround(ctx) // it shows no times; others may
+		// It shows no times. Others may; where there are none, that it does not is told.
+		if others, around, err := m.lookAround(ctx); err != nil || len(others) > 0 {
+			return others, around, err
+		}
+		return list, among, nil
 	})
 	if err != nil {
 		return nil, err
