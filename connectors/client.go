@@ -131,12 +131,9 @@ func (c *Client) Get(ctx context.Context, op, path string, query url.Values) (*A
 // than 200 is an *Error.
 func (c *Client) Do(ctx context.Context, call Call) (*Answer, error) {
 	for first := true; ; first = false {
-		token := ""
-		if c.credential.Tokens != nil {
-			var err error
-			if token, err = c.credential.Tokens.Get(ctx); err != nil {
-				return nil, asError(call.Op, err)
-			}
+		token, err := c.turn(ctx, call)
+		if err != nil {
+			return nil, asError(call.Op, err)
 		}
 		a, err := c.try(ctx, call, token)
 		var refused *Error
@@ -149,16 +146,37 @@ func (c *Client) Do(ctx context.Context, call Call) (*Answer, error) {
 	}
 }
 
-// try makes a request once.
-func (c *Client) try(ctx context.Context, call Call, token string) (*Answer, error) {
+// budgetOf returns the rate budget of a call.
+func (c *Client) budgetOf(call Call) *Budget { return c.Budget(cmp.Or(call.Endpoint, call.Path)) }
+
+// turn waits until a call may be made, and returns the token to make it with. A
+// login comes first, so that no turn is spent on it; the token may end before the
+// turn has come, and is asked for again then.
+func (c *Client) turn(ctx context.Context, call Call) (string, error) {
+	if _, err := c.token(ctx); err != nil {
+		return "", err
+	}
 	waited := time.Now()
-	budget := c.Budget(cmp.Or(call.Endpoint, call.Path))
-	if err := budget.Wait(ctx); err != nil {
-		return nil, asError(call.Op, err)
+	if err := c.budgetOf(call).Wait(ctx); err != nil {
+		return "", err
 	}
 	if m, ok := ctx.Value(metricsKey{}).(*streamMetrics); ok {
 		m.budgetWait.Add(time.Since(waited).Seconds())
 	}
+	return c.token(ctx)
+}
+
+// token returns the token that requests need now; "" where they need none.
+func (c *Client) token(ctx context.Context) (string, error) {
+	if c.credential.Tokens == nil {
+		return "", nil
+	}
+	return c.credential.Tokens.Get(ctx)
+}
+
+// try makes a request once, when its turn has come.
+func (c *Client) try(ctx context.Context, call Call, token string) (*Answer, error) {
+	budget := c.budgetOf(call)
 	watch := newWatchdog(ctx, c.idle)
 	req, err := c.request(watch.ctx, call, token)
 	if err != nil {

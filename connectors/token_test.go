@@ -266,3 +266,24 @@ func TestNoErrorShowsAToken(t *testing.T) {
 		}
 	})
 }
+
+// A request may wait for its turn longer than a token lives.
+func TestATokenThatEndsBeforeItsTurn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := &loginAPI{life: 5 * time.Second}
+		c := a.client(t)
+		c.rate = .1 // a request in ten seconds
+		var all sync.WaitGroup
+		for range 3 {
+			all.Go(func() {
+				if _, err := get(t.Context(), c); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		all.Wait()
+		if a.asked != 3 {
+			t.Errorf("%d requests for 3", a.asked)
+		}
+	})
+}
