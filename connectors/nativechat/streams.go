@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 	"time"
 
 	"github.com/millrace-io/millrace/connectors"
@@ -85,7 +86,8 @@ func (m messageReader) Keys(ctx context.Context, r connectors.KeysRequest) (*con
 	page, err := m.talks.page(ctx, d, what, r.Cursor, connectors.Key{}, func(doc *document) error {
 		id := doc.text(idField)
 		if id == "" {
-			return errNoTalks
+			keys.Keys = append(keys.Keys, connectors.Key{ID: nameless})
+			return nil
 		}
 		keys.Keys = append(keys.Keys, connectors.Key{ID: id, Data: append([]byte(nil), doc.values[idField]...)})
 		return nil
@@ -103,7 +105,11 @@ func (m messageReader) Keys(ctx context.Context, r connectors.KeysRequest) (*con
 	return keys, err
 }
 
-var errNoTalks = &connectors.Error{Kind: connectors.Fail, Op: "listing conversations, to read their messages",
+// nameless is the key of all conversations without an id. It fails as one that the
+// API does not know, so that it is told, and passed over where others are read.
+const nameless = "without an id"
+
+var errNameless = &connectors.Error{Kind: connectors.Fail, Op: "listing conversations, to read their messages", Status: http.StatusNotFound,
 	Err: errors.New("one has no id under any of the names in id_fields, so that its messages cannot be asked for: set id_fields, or messages: all")}
 
 // talkMessages reads the messages of one conversation at a time.
@@ -111,6 +117,9 @@ type talkMessages struct{ messageReader }
 
 // Page asks for one page of a conversation's messages; see [connectors.Pager].
 func (m talkMessages) Page(ctx context.Context, r connectors.Request) (*connectors.Page, error) {
+	if r.Key.ID == nameless && r.Key.Data == nil {
+		return nil, errNameless
+	}
 	page, err := m.pageOf(ctx, r)
 	if err != nil {
 		return nil, inTalk(err, r.Key.ID)
