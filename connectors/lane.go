@@ -87,7 +87,7 @@ type course struct {
 	unfinished Position // of a read before this one; no Window: none
 	end        func(ago time.Duration) time.Time
 	until      time.Time // end when the read began: what comes then is for the next one, which begins an overlap before
-	walking    *walk // of a stream that is walked; nil: none
+	walking    *walk     // of a stream that is walked; nil: none
 }
 
 // next returns the next read; nil when there is none any more, or, of a walk,

@@ -205,16 +205,11 @@ func (s *Subscriber) live(ctx context.Context, l *lane) error {
 		if err == nil {
 			err = l.read(ctx, from, p.Live, end)
 		}
-		switch {
-		case ctx.Err() != nil:
-			return ctx.Err()
-		case errors.Is(err, errNacked):
-			if err := sleep(ctx, backoff(l.nacks)); err != nil {
-				return err
-			}
-			continue
-		case err != nil || s.opts.Once:
+		switch again, err := l.again(ctx, err); {
+		case err != nil || s.opts.Once && !again:
 			return err
+		case again:
+			continue
 		}
 		if err := sleep(ctx, o.Poll-time.Since(began)); err != nil {
 			return err
@@ -233,17 +228,11 @@ func (s *Subscriber) sweeps(ctx context.Context, l *lane) error {
 			p = s.beginSweep()
 		}
 		end := func(time.Duration) time.Time { return p.Sweep.Until }
-		err := l.read(ctx, p.Sweep.At, p.Sweep.Position, end)
-		switch {
-		case ctx.Err() != nil:
-			return ctx.Err()
-		case errors.Is(err, errNacked):
-			if err := sleep(ctx, backoff(l.nacks)); err != nil {
-				return err
-			}
-		case err != nil:
+		again, err := l.again(ctx, l.read(ctx, p.Sweep.At, p.Sweep.Position, end))
+		if err != nil {
 			return err
-		default:
+		}
+		if !again {
 			s.endSweep()
 		}
 	}
@@ -291,6 +280,18 @@ func (p *Progress) notBefore(t time.Time) time.Time { return later(later(p.Since
 
 func (s *Subscriber) nextSweep() SweepPosition {
 	return SweepPosition{Due: s.opts.Now().Add(s.stream.Options.SweepEvery).UTC()}
+}
+
+// again waits where a read ended because a batch was not accepted, and says that it
+// is to be made again. Other errors end the lane.
+func (l *lane) again(ctx context.Context, err error) (bool, error) {
+	switch {
+	case ctx.Err() != nil:
+		return false, ctx.Err()
+	case errors.Is(err, errNacked):
+		return true, sleep(ctx, backoff(l.nacks))
+	}
+	return false, err
 }
 
 var errNacked = errors.New("the batch was not accepted and is read again")
