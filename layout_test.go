@@ -33,6 +33,7 @@ type rule struct {
 var layout = map[string]rule{
 	".":                        {imports: "", tests: "..."}, // has nothing but tests of the whole
 	"events":                   {},
+	"events/eventtest":         {imports: "events"},
 	"config":                   {},
 	"simulator":                {},
 	"transforms":               {imports: "events"},
@@ -50,7 +51,7 @@ var layout = map[string]rule{
 }
 
 // everyTest is what the test files of every folder may import besides.
-const everyTest = "simulator connectors/connectortest topics/topictest"
+const everyTest = "events/eventtest simulator connectors/connectortest topics/topictest"
 
 // shapeless names say nothing about what is inside.
 var shapeless = []string{"util", "utils", "common", "types", "core", "pkg"}

@@ -2,7 +2,6 @@ package connectors
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"github.com/millrace-io/millrace/events"
@@ -58,14 +57,7 @@ func (s *Subscriber) backfill(ctx context.Context, l *lane) error {
 			b = s.current().Backfill // it may have jumped
 			err = l.read(ctx, b.At, b.Position, end)
 		}
-		switch {
-		case ctx.Err() != nil:
-			return ctx.Err()
-		case errors.Is(err, errNacked):
-			if err := sleep(ctx, backoff(l.nacks)); err != nil {
-				return err
-			}
-		case err != nil:
+		if _, err := l.again(ctx, err); err != nil {
 			return err
 		}
 	}

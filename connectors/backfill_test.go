@@ -21,26 +21,6 @@ func filling(from, to, present time.Time, parts ...string) Progress {
 	}
 }
 
-// fillOnce carries out a backfill and nothing else.
-func fillOnce(t *testing.T, stream *Stream, s ProgressStore, accept func(*Batch) error) (batches []*Batch, err error) {
-	t.Helper()
-	sub := NewSubscriber(stream, SubscriberOptions{Store: s, Once: true, Only: Backfill})
-	out, err := sub.Subscribe(t.Context(), "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	take(sub, out, func(b *Batch) error {
-		if accept != nil {
-			if err := accept(b); err != nil {
-				return err
-			}
-		}
-		batches = append(batches, b)
-		return nil
-	})
-	return batches, sub.Err()
-}
-
 // A backfill reads its range and nothing else, in order, goes on where it was
 // stopped, and reads again what was refused. It ends, also with an empty window.
 func TestBackfillReadsItsRange(t *testing.T) {

@@ -132,18 +132,11 @@ func (c *Client) Get(ctx context.Context, op, path string, query url.Values) (*A
 // than 200 is an *Error.
 func (c *Client) Do(ctx context.Context, call Call) (*Answer, error) {
 	for first := true; ; first = false {
-		if _, err := c.token(ctx, call.Op); err != nil { // before it takes a turn
-			return nil, err
-		}
-		budget := c.Budget(cmp.Or(call.Endpoint, call.Path))
-		if err := awaitTurn(ctx, budget); err != nil {
+		token, err := c.turn(ctx, call)
+		if err != nil {
 			return nil, asError(call.Op, err)
 		}
-		token, err := c.token(ctx, call.Op) // it may have ended while we waited
-		if err != nil {
-			return nil, err
-		}
-		a, err := c.try(ctx, call, token, budget)
+		a, err := c.try(ctx, call, token)
 		var refused *Error
 		if token == "" || !errors.As(err, &refused) || refused.Status != http.StatusUnauthorized {
 			return a, err
@@ -154,32 +147,37 @@ func (c *Client) Do(ctx context.Context, call Call) (*Answer, error) {
 	}
 }
 
-// token returns the token to ask with; "" where the API wants no login.
-func (c *Client) token(ctx context.Context, op string) (string, error) {
-	if c.credential.Tokens == nil {
-		return "", nil
-	}
-	token, err := c.credential.Tokens.Get(ctx)
-	if err != nil {
-		return "", asError(op, err)
-	}
-	return token, nil
-}
+// budgetOf returns the rate budget of a call.
+func (c *Client) budgetOf(call Call) *Budget { return c.Budget(cmp.Or(call.Endpoint, call.Path)) }
 
-// awaitTurn waits for a turn, and counts for how long.
-func awaitTurn(ctx context.Context, budget *Budget) error {
+// turn waits until a call may be made, and returns the token to make it with. A
+// login comes first, so that no turn is spent on it; the token may end before the
+// turn has come, and is asked for again then.
+func (c *Client) turn(ctx context.Context, call Call) (string, error) {
+	if _, err := c.token(ctx); err != nil {
+		return "", err
+	}
 	waited := time.Now()
-	if err := budget.Wait(ctx); err != nil {
-		return err
+	if err := c.budgetOf(call).Wait(ctx); err != nil {
+		return "", err
 	}
 	if m, ok := ctx.Value(metricsKey{}).(*streamMetrics); ok {
 		m.budgetWait.Add(time.Since(waited).Seconds())
 	}
-	return nil
+	return c.token(ctx)
 }
 
-// try makes a request once, in the turn that the budget gave.
-func (c *Client) try(ctx context.Context, call Call, token string, budget *Budget) (*Answer, error) {
+// token returns the token that requests need now; "" where they need none.
+func (c *Client) token(ctx context.Context) (string, error) {
+	if c.credential.Tokens == nil {
+		return "", nil
+	}
+	return c.credential.Tokens.Get(ctx)
+}
+
+// try makes a request once, when its turn has come.
+func (c *Client) try(ctx context.Context, call Call, token string) (*Answer, error) {
+	budget := c.budgetOf(call)
 	watch := newWatchdog(ctx, c.idle)
 	req, err := c.request(watch.ctx, call, token)
 	if err != nil {

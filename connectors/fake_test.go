@@ -204,7 +204,18 @@ func take(sub *Subscriber, out <-chan *message.Message, accept func(*Batch) erro
 // readOnce reads a stream up to the present and returns what was accepted.
 func readOnce(t testing.TB, stream *Stream, s ProgressStore, accept func(*Batch) error) (batches []*Batch, err error) {
 	t.Helper()
-	sub := NewSubscriber(stream, SubscriberOptions{Store: s, Once: true})
+	return readLanes(t, stream, SubscriberOptions{Store: s, Once: true}, accept)
+}
+
+// fillOnce carries out a backfill and nothing else.
+func fillOnce(t testing.TB, stream *Stream, s ProgressStore, accept func(*Batch) error) (batches []*Batch, err error) {
+	t.Helper()
+	return readLanes(t, stream, SubscriberOptions{Store: s, Once: true, Only: Backfill}, accept)
+}
+
+func readLanes(t testing.TB, stream *Stream, o SubscriberOptions, accept func(*Batch) error) (batches []*Batch, err error) {
+	t.Helper()
+	sub := NewSubscriber(stream, o)
 	out, err := sub.Subscribe(t.Context(), "")
 	if err != nil {
 		t.Fatal(err)

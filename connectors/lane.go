@@ -86,7 +86,8 @@ type course struct {
 	from       time.Time
 	unfinished Position // of a read before this one; no Window: none
 	end        func(ago time.Duration) time.Time
-	walking    *walk // of a stream that is walked; nil: none
+	until      time.Time // end when the read began: what comes then is for the next one, which begins an overlap before
+	walking    *walk     // of a stream that is walked; nil: none
 }
 
 // next returns the next read; nil when there is none any more, or, of a walk,
@@ -100,14 +101,18 @@ func (c *course) next(ctx context.Context, idle bool) (*windowRead, error) {
 	w, cursor, open := c.unfinished.Window, c.unfinished.Cursor, false
 	c.unfinished = Position{}
 	if w.To.IsZero() {
-		present := c.end(0)
+		present := earlier(c.end(0), c.until)
 		if !c.from.Before(present) {
 			return nil, nil
 		}
 		w = Window{c.from, earlier(c.lane.next(c.from, present), present)}
 		open = c.opens(w.To, present)
 	}
-	c.from = w.To
+	if cursor != nil && c.name == Live { // a part of it was read before, maybe long ago
+		c.from = later(c.from, w.To.Add(-c.sub.stream.Options.Overlap))
+	} else {
+		c.from = w.To
+	}
 	if c.sub.stream.Walk != nil {
 		var err error
 		if c.walking, err = c.walk(ctx, w, cursor); err != nil {
@@ -136,7 +141,7 @@ func (l *lane) read(ctx context.Context, from time.Time, unfinished Position, en
 			l.buffer.drop(r)
 		}
 	}()
-	todo := &course{lane: l, from: from, unfinished: unfinished, end: end}
+	todo := &course{lane: l, from: from, unfinished: unfinished, end: end, until: end(0)}
 	var waiting *Batch // of keys that are done, for others to join it
 	give := func() (err error) {
 		if waiting != nil {

@@ -152,3 +152,54 @@ func TestCellsAreRemembered(t *testing.T) {
 		}
 	})
 }
+
+// A read that takes longer than a second ends all the same, so that the next one
+// comes with the poll, and with its overlap.
+func TestSlowReadsKeepToThePoll(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		now := time.Now()
+		f := &fakeUsers{users: someUsers(3, 1, now, 0), listed: 10, limit: 10, latency: 2 * time.Second}
+		stream := f.stream(t, func(o *Options) { o.Since, o.Poll = now.Add(-time.Hour), time.Minute })
+		sub := NewSubscriber(stream, SubscriberOptions{})
+		out, err := sub.Subscribe(t.Context(), "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		take(sub, out, func(*Batch) error {
+			if time.Since(now) > time.Hour {
+				return errors.New("it is enough")
+			}
+			return nil
+		})
+		if n := len(f.asked); n < 50 || n > 200 {
+			t.Errorf("%d requests in an hour", n)
+		}
+	})
+}
+
+// What turns up late in a window that was read before the process was stopped is
+// found by the read that goes on with it.
+func TestLateRecordsOfAnUnfinishedWindow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		now := time.Now()
+		api := &fakeAPI{records: every(now.Add(-time.Minute), now, 10*time.Second), page: 2}
+		stream := fakeStream(t, api, func(o *Options) { o.Since, o.Overlap = now.Add(-time.Minute), 10*time.Minute })
+		var kept store
+		n := 0
+		first, _ := readOnce(t, stream, &kept, func(*Batch) error {
+			if n++; n > 2 {
+				return errors.New("stop")
+			}
+			return nil
+		})
+		if kept.Live.Cursor == nil {
+			t.Fatalf("it stands at %+v", kept.Live)
+		}
+		time.Sleep(time.Hour)
+		api.records = slices.Insert(api.records, 0, fakeRecord{now.Add(-50 * time.Second), "late", `{}`})
+		second, err := readOnce(t, stream, &kept, nil)
+		if got := distinct(append(first, second...)); err != nil || len(got) != len(api.records) {
+			t.Errorf("%q of %d records, %v", got, len(api.records), err)
+		}
+	})
+}

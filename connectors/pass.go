@@ -16,7 +16,7 @@ import (
 
 // passAfter is how long a key has to fail before it is passed over, where the
 // failure may pass (a 500, no answer). One that says no (400, 404) is believed at
-// once.
+// once, and so is one who was passed over before and not answered for since.
 const passAfter = 10 * time.Minute
 
 // passing is what is known of a key that fails.
@@ -36,7 +36,8 @@ func (r *windowRead) passes(ctx context.Context, w Window, err error) (again, pa
 	if p.since.IsZero() {
 		p.since = now
 	}
-	if !refusesOne(err) && (!mayPass(err) || now.Sub(p.since) < passAfter) {
+	waited := now.Sub(p.since) >= passAfter || r.lane.sub.answered.passes(r.key.ID)
+	if !refusesOne(err) && (!mayPass(err) || !waited) {
 		return false, false
 	}
 	if p.suspected { // it was not the API, which had come back in between
@@ -167,6 +168,13 @@ func (a *answered) pass(id string) bool {
 	}
 	a.passed[id] = true
 	return true
+}
+
+// passes says whether a key was passed over, and not answered for since.
+func (a *answered) passes(id string) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.passed[id]
 }
 
 // mostPassed is how many keys that are passed over are known at once.

@@ -118,3 +118,34 @@ func TestTheOnlyOneIsRefused(t *testing.T) {
 		}
 	})
 }
+
+// One who is known to be refused is waited for no longer in the windows that
+// follow, until the API answers for it.
+func TestAKnownOneIsNotWaitedForAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		since := time.Now().Add(-time.Hour)
+		f := &fakeUsers{users: someUsers(10, 2, since, time.Minute), listed: 20, limit: 100, latency: time.Second}
+		f.fail = refusing(500, 0, 5*time.Hour, "u00003")
+		stream := f.stream(t, func(o *Options) { o.Since, o.Poll, o.Overlap = since, time.Hour, 1000*time.Hour })
+		stream.Without = stands
+		sub := NewSubscriber(stream, SubscriberOptions{})
+		out, err := sub.Subscribe(t.Context(), "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		began := time.Now()
+		var took []time.Duration // of each read
+		take(sub, out, func(b *Batch) error {
+			if b.Progress.Live.Window.To.IsZero() {
+				took = append(took, time.Since(began)%time.Hour)
+			}
+			if len(took) == 4 {
+				return errors.New("it is enough")
+			}
+			return nil
+		})
+		if took[0] < passAfter || took[1] > time.Minute || took[2] > time.Minute || took[3] > time.Minute {
+			t.Errorf("the reads took %s", took)
+		}
+	})
+}

@@ -64,10 +64,12 @@ type Subscriber struct {
 	life sync.Mutex // guards stop
 	stop context.CancelFunc
 
-	mu       sync.Mutex // held while a message is out: there is one committer
+	turn chan struct{} // held while a message is out, and to change progress: there is one committer
+	over bool          // a message was left before it was answered: no other may follow
+	err  error
+
+	mu       sync.Mutex // guards progress
 	progress Progress
-	over     bool // a message was left before it was answered: no other may follow
-	err      error
 }
 
 var _ message.Subscriber = (*Subscriber)(nil)
@@ -83,7 +85,7 @@ func NewSubscriber(stream *Stream, opts SubscriberOptions) *Subscriber {
 	if opts.Now == nil {
 		opts.Now = time.Now
 	}
-	s := &Subscriber{stream: stream, opts: opts, out: make(chan *message.Message), done: make(chan struct{})}
+	s := &Subscriber{stream: stream, opts: opts, out: make(chan *message.Message), done: make(chan struct{}), turn: make(chan struct{}, 1)}
 	s.health.log = opts.Log.With("connector", stream.Connector, "stream", stream.Key.Stream)
 	s.health.now = opts.Now
 	return s
@@ -213,16 +215,11 @@ func (s *Subscriber) live(ctx context.Context, l *lane) error {
 		if err == nil {
 			err = l.read(ctx, from, p.Live, end)
 		}
-		switch {
-		case ctx.Err() != nil:
-			return ctx.Err()
-		case errors.Is(err, errNacked):
-			if err := sleep(ctx, backoff(l.nacks)); err != nil {
-				return err
-			}
-			continue
-		case err != nil || s.opts.Once:
+		switch again, err := l.again(ctx, err); {
+		case err != nil || s.opts.Once && !again:
 			return err
+		case again:
+			continue
 		}
 		if err := sleep(ctx, o.Poll-time.Since(began)); err != nil {
 			return err
@@ -241,17 +238,11 @@ func (s *Subscriber) sweeps(ctx context.Context, l *lane) error {
 			p = s.beginSweep()
 		}
 		end := func(time.Duration) time.Time { return p.Sweep.Until }
-		err := l.read(ctx, p.Sweep.At, p.Sweep.Position, end)
-		switch {
-		case ctx.Err() != nil:
-			return ctx.Err()
-		case errors.Is(err, errNacked):
-			if err := sleep(ctx, backoff(l.nacks)); err != nil {
-				return err
-			}
-		case err != nil:
+		again, err := l.again(ctx, l.read(ctx, p.Sweep.At, p.Sweep.Position, end))
+		if err != nil {
 			return err
-		default:
+		}
+		if !again {
 			s.endSweep()
 		}
 	}
@@ -263,24 +254,33 @@ func (s *Subscriber) current() Progress {
 	return s.progress
 }
 
-// beginSweep decides what is swept: from back on, as far as live reads have come.
-func (s *Subscriber) beginSweep() Progress {
+// stand sets where the stream stands. The caller holds the turn.
+func (s *Subscriber) stand(p Progress) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	p := &s.progress
+	s.progress = p
+}
+
+// beginSweep decides what is swept: from back on, as far as live reads have come.
+func (s *Subscriber) beginSweep() Progress {
+	s.turn <- struct{}{}
+	defer func() { <-s.turn }()
+	p := s.current()
 	p.Sweep.Until = p.Live.At
 	from := p.notBefore(p.Live.At.Add(-s.stream.Options.SweepBack))
 	p.Sweep.Position = Position{At: later(from, s.stream.oldest(s.stream.client.Now()))}
-	return *p
+	s.stand(p)
+	return p
 }
 
 // endSweep makes the next sweep due. It is in the last batch's progress already,
 // but for a sweep that had nothing to read.
 func (s *Subscriber) endSweep() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if !s.progress.Sweep.Until.IsZero() {
-		s.progress.Sweep = s.nextSweep()
+	s.turn <- struct{}{}
+	defer func() { <-s.turn }()
+	if p := s.current(); !p.Sweep.Until.IsZero() {
+		p.Sweep = s.nextSweep()
+		s.stand(p)
 	}
 }
 
@@ -292,16 +292,32 @@ func (s *Subscriber) nextSweep() SweepPosition {
 	return SweepPosition{Due: s.opts.Now().Add(s.stream.Options.SweepEvery).UTC()}
 }
 
+// again waits where a read ended because a batch was not accepted, and says that it
+// is to be made again. Other errors end the lane.
+func (l *lane) again(ctx context.Context, err error) (bool, error) {
+	switch {
+	case ctx.Err() != nil:
+		return false, ctx.Err()
+	case errors.Is(err, errNacked):
+		return true, sleep(ctx, backoff(l.nacks))
+	}
+	return false, err
+}
+
 var errNacked = errors.New("the batch was not accepted and is read again")
 
 // deliver sends a batch as a message and waits until it is committed.
 func (s *Subscriber) deliver(ctx context.Context, l *lane, b *Batch, end func(time.Duration) time.Time) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	select {
+	case s.turn <- struct{}{}:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	defer func() { <-s.turn }()
 	if s.over {
 		return context.Canceled
 	}
-	b.Progress = s.progress
+	b.Progress = s.current()
 	b.Progress.Cells = b.Progress.Cells || b.cells
 	if b.EndsPage {
 		// What the API could know is told by its clock when it was asked.
@@ -327,7 +343,7 @@ func (s *Subscriber) deliver(ctx context.Context, l *lane, b *Batch, end func(ti
 		s.over = true
 		return ctx.Err()
 	}
-	s.progress = b.Progress
+	s.stand(b.Progress)
 	if err := s.opts.Store.Save(ctx, b.Progress); err != nil {
 		return fmt.Errorf("saving where %s stands: %w", s.stream.Key, err)
 	}

@@ -67,7 +67,7 @@ func (w walked) cursor() json.RawMessage {
 	return text
 }
 
-// walk lists the keys of a window, but for those that are done.
+// walk begins the walk of a window: behind the keys that are done.
 func (l *lane) walk(ctx context.Context, w Window, cursor json.RawMessage) (*walk, error) {
 	var done walked
 	if cursor != nil && json.Unmarshal(cursor, &done) != nil {
@@ -78,7 +78,6 @@ func (l *lane) walk(ctx context.Context, w Window, cursor json.RawMessage) (*wal
 	if err != nil {
 		return nil, err
 	}
-	slices.SortFunc(keys, func(a, b Key) int { return strings.Compare(a.ID, b.ID) })
 	todo := slices.IndexFunc(keys, func(k Key) bool { return k.ID > done.Behind })
 	if todo < 0 {
 		todo = len(keys)
@@ -114,11 +113,35 @@ func (s *Subscriber) Walked(lane Lane) Walked {
 	return Walked{}
 }
 
-// list asks for all pages of keys, and returns each key once. It holds a slot for
-// one request at a time.
+// list returns the keys of a window, sorted. Who acts while they are listed may move
+// past all pages. The next live window lists them, but begins an overlap before the
+// end of this one: where that leaves something of this one out, those who were
+// active since the listing began are listed behind it.
 func (l *lane) list(ctx context.Context, w Window) ([]Key, error) {
 	r := &windowRead{lane: l, window: w} // for its failures
-	ask := KeysRequest{From: w.From.Add(-time.Second), To: w.To.Add(time.Second), All: l.name != Live, Parts: l.parts}
+	client := l.sub.stream.client
+	began := client.now()
+	all, err := r.list(ctx, KeysRequest{From: w.From.Add(-time.Second), To: w.To.Add(time.Second), All: l.name != Live, Parts: l.parts})
+	if err != nil {
+		return nil, err
+	}
+	if l.name != Live || w.To.Sub(w.From) > 2*l.sub.stream.Options.Overlap {
+		now := client.Now()
+		since := now.Add(-client.now().Sub(began))
+		active, err := r.list(ctx, KeysRequest{From: since.Add(-time.Second), To: now.Add(time.Second), Parts: l.parts})
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, active...)
+	}
+	l.listed = r.requests
+	slices.SortStableFunc(all, func(a, b Key) int { return strings.Compare(a.ID, b.ID) })
+	return slices.CompactFunc(all, func(a, b Key) bool { return a.ID == b.ID }), nil
+}
+
+// list asks for all pages of keys, and returns each key once. It holds a slot for
+// one request at a time.
+func (r *windowRead) list(ctx context.Context, ask KeysRequest) ([]Key, error) {
 	r.follow(nil)
 	var all []Key
 	listed := map[string]bool{}
@@ -137,7 +160,6 @@ func (l *lane) list(ctx context.Context, w Window) ([]Key, error) {
 				r.succeeded()
 			}
 			if ask.Cursor = page.Next; ask.Cursor == nil {
-				l.listed = r.requests
 				return all, nil
 			}
 			continue

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
-	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -338,48 +337,6 @@ func TestWhoIsListed(t *testing.T) {
 		}
 		if w := sub.Walked(Sweep); w != (Walked{Keys: 5, Of: 5}) {
 			t.Errorf("the sweep has come to %+v", w)
-		}
-	})
-}
-
-// A key that cannot be kept in a cursor is an error, not a walk that cannot be
-// resumed.
-func TestKeysThatAreTooLong(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		since := time.Now().Add(-time.Hour)
-		f := &fakeUsers{users: map[string][]fakeRecord{strings.Repeat("u", maxKey+1): {{since, "1", "{}"}}}, listed: 10, limit: 10}
-		_, err := readOnce(t, f.stream(t, func(o *Options) { o.Since = since }), nil, nil)
-		if KindOf(err) != Fail || !strings.Contains(err.Error(), "longer than") {
-			t.Errorf("%v", err)
-		}
-	})
-}
-
-// A listing that can never be read to its end fails, and is not begun again and
-// again unseen.
-func TestAListingThatNeverEnds(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		since := time.Now().Add(-time.Hour)
-		f := &fakeUsers{users: someUsers(5, 1, since, 0), listed: 2, limit: 100}
-		f.fail = func(n int, _ string) error {
-			if n%2 == 0 { // the second page
-				return &Error{Kind: Restart, Op: "listing", Status: 400, Err: errors.New("no such page")}
-			}
-			return nil
-		}
-		sub := NewSubscriber(f.stream(t, func(o *Options) { o.Since = since }), SubscriberOptions{})
-		if _, err := sub.Subscribe(t.Context(), ""); err != nil {
-			t.Fatal(err)
-		}
-		time.Sleep(time.Hour)
-		if h := sub.Health(); h.State != StateFailing || len(f.asked) > 400 {
-			t.Errorf("%+v after %d requests", h, len(f.asked))
-		}
-		if err := sub.Close(); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := readOnce(t, f.stream(t, func(o *Options) { o.Since = since }), nil, nil); KindOf(err) != Restart {
-			t.Errorf("%v", err)
 		}
 	})
 }

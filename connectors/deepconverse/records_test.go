@@ -13,11 +13,11 @@ import (
 	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
-	"github.com/santhosh-tekuri/jsonschema/v6"
 	"go.uber.org/goleak"
 
 	"github.com/millrace-io/millrace/connectors"
 	"github.com/millrace-io/millrace/events"
+	"github.com/millrace-io/millrace/events/eventtest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -46,7 +46,7 @@ func TestRecords(t *testing.T) {
 	if err := json.Unmarshal(text, &cases); err != nil {
 		t.Fatal(err)
 	}
-	validate := schemas(t)
+	validate := eventtest.Schemas(t)
 	for i, c := range cases {
 		raw := strings.ReplaceAll(c.Raw, "{deep}", strings.Repeat("[", 900)+strings.Repeat("]", 900))
 		raw = strings.ReplaceAll(raw, "{deeper}", strings.Repeat("[", events.MaxDepth)+strings.Repeat("]", events.MaxDepth))
@@ -98,40 +98,6 @@ func sameJSON(a, b []byte) bool {
 	return errX == nil && errY == nil && bytes.Equal(x, y)
 }
 
-// schemas returns a check that an event's data is what the catalogue promises.
-func schemas(t testing.TB) func(testing.TB, *events.Event) {
-	t.Helper()
-	compiler := jsonschema.NewCompiler()
-	compiler.AssertFormat()
-	compiled := map[string]*jsonschema.Schema{}
-	for _, kind := range events.Catalogue() {
-		doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(kind.Schema))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := compiler.AddResource(kind.Name, doc); err != nil {
-			t.Fatal(err)
-		}
-		if compiled[kind.Name], err = compiler.Compile(kind.Name); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return func(t testing.TB, e *events.Event) {
-		t.Helper()
-		data := e.AppendData(nil)
-		if !jsontext.Value(data).IsValid() {
-			t.Fatalf("no JSON: %s", data)
-		}
-		value, err := jsonschema.UnmarshalJSON(bytes.NewReader(data))
-		if err == nil {
-			err = compiled[e.Type].Validate(value)
-		}
-		if err != nil {
-			t.Fatalf("%s: %v", data, err)
-		}
-	}
-}
-
 // Whatever an answer holds: it is an error, or each element is a record whose
 // data are what the catalogue promises, with the raw text in it, or a dead letter.
 func FuzzPage(f *testing.F) {
@@ -143,7 +109,7 @@ func FuzzPage(f *testing.F) {
 	} {
 		f.Add([]byte(seed))
 	}
-	validate := schemas(f)
+	validate := eventtest.Schemas(f)
 	f.Fuzz(func(t *testing.T, body []byte) {
 		for _, name := range streams {
 			page, err := stream(t, name, func(*http.Request) []byte { return body }).Pager.Page(t.Context(), connectors.Request{})

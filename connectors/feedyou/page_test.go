@@ -12,6 +12,7 @@ import (
 
 	"github.com/millrace-io/millrace/connectors"
 	"github.com/millrace-io/millrace/events"
+	"github.com/millrace-io/millrace/events/eventtest"
 )
 
 // Whatever an answer holds: it is an error, or each element comes out once, in
@@ -31,7 +32,7 @@ func FuzzPage(f *testing.F) {
 	for _, seed := range []string{"null", "[]", "{}", "<html>", "[{}", "[1,]", `[{"a":1,"a":2},"\ud800",nul]`, `[{"status":1e999999999}]`} {
 		f.Add([]byte(seed), uint16(1))
 	}
-	validate := schemas(f)
+	validate := eventtest.Schemas(f)
 	f.Fuzz(func(t *testing.T, body []byte, cut uint16) {
 		var list []json.RawMessage
 		whole := json.Unmarshal(body, &list) == nil

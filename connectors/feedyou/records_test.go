@@ -1,17 +1,15 @@
 package feedyou
 
 import (
-	"bytes"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/go-json-experiment/json/jsontext"
-	"github.com/santhosh-tekuri/jsonschema/v6"
 	"go.uber.org/goleak"
 
 	"github.com/millrace-io/millrace/connectors"
 	"github.com/millrace-io/millrace/events"
+	"github.com/millrace-io/millrace/events/eventtest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -74,7 +72,7 @@ var recordCases = []struct {
 }
 
 func TestRecords(t *testing.T) {
-	validate := schemas(t)
+	validate := eventtest.Schemas(t)
 	for _, c := range recordCases {
 		var f connectors.Fields
 		record := mapOne(c.stream, c.raw, &f)
@@ -114,40 +112,6 @@ func TestWhatIsNoObjectIsDead(t *testing.T) {
 			if record := mapOne(stream, raw, &f); record.Dead == nil || record.Masked != nil {
 				t.Errorf("%s: %q is alive", stream, raw)
 			}
-		}
-	}
-}
-
-// schemas returns a check that an event's data is what the catalogue promises.
-func schemas(t testing.TB) func(testing.TB, *events.Event) {
-	t.Helper()
-	compiler := jsonschema.NewCompiler()
-	compiler.AssertFormat()
-	compiled := map[string]*jsonschema.Schema{}
-	for _, kind := range events.Catalogue() {
-		doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(kind.Schema))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := compiler.AddResource(kind.Name, doc); err != nil {
-			t.Fatal(err)
-		}
-		if compiled[kind.Name], err = compiler.Compile(kind.Name); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return func(t testing.TB, e *events.Event) {
-		t.Helper()
-		data := e.AppendData(nil)
-		if !jsontext.Value(data).IsValid() {
-			t.Fatalf("no I-JSON: %s", data)
-		}
-		value, err := jsonschema.UnmarshalJSON(bytes.NewReader(data))
-		if err == nil {
-			err = compiled[e.Type].Validate(value)
-		}
-		if err != nil {
-			t.Fatalf("%s: %v", data, err)
 		}
 	}
 }

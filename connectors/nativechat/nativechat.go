@@ -161,16 +161,18 @@ const (
 
 // probe proves the token, that it is the API that answers, and that it can be
 // asked by time; where messages are asked for by conversation, also that
-// conversations have ids.
+// there are conversations with ids.
 func probe(ctx context.Context, c *connectors.Connector, talks *collection, byID bool) error {
 	list, err := talks.look(ctx, nil)
 	if err != nil {
 		return err
 	}
-	if slices.ContainsFunc(list, func(s sample) bool { return s.id == "" }) {
-		if byID && slices.ContainsFunc(c.Streams, func(s *connectors.Stream) bool { return s.Key.Stream == messages }) {
-			return errNoTalks
-		}
+	named := func(s sample) bool { return s.id != "" }
+	if len(list) > 0 && !slices.ContainsFunc(list, named) && byID &&
+		slices.ContainsFunc(c.Streams, func(s *connectors.Stream) bool { return s.Key.Stream == messages }) {
+		return errNameless
+	}
+	if slices.ContainsFunc(list, func(s sample) bool { return !named(s) }) {
 		c.Notes = append(c.Notes, fmt.Sprintf(noID, talks.name))
 	}
 	d, err := talks.known(ctx, func(context.Context) ([]sample, predicate, error) { return list, nil, nil })

@@ -232,3 +232,26 @@ func TestCheckTellsOfOddTimes(t *testing.T) {
 		t.Errorf("%q, %v", c.Notes, err)
 	}
 }
+
+// Messages that show no time are no emptiness, whatever the first conversations
+// hold.
+func TestMessagesWithoutATime(t *testing.T) {
+	s := &shelf{docs: map[string][]string{}}
+	for i := range looked + 2 { // the oldest have no messages any more
+		s.docs[conversations] = append(s.docs[conversations], fmt.Sprintf(`{"_id":"c%d","StartedAt":%q}`, i, ago(time.Hour, isoMillis)))
+	}
+	s.docs[messages] = []string{fmt.Sprintf(`{"_id":"m","Conversation":"c%d","CreatedOn":%q}`, looked+1, ago(time.Hour, isoMillis))}
+	api := &served{handler: s}
+	wantFail(t, "no time", streamOf(t, api, messages, nil), api, "time_fields")
+}
+
+// One conversation without an id does not keep the messages of others from being
+// read.
+func TestOneConversationWithoutAnID(t *testing.T) {
+	s := &shelf{docs: map[string][]string{conversations: {fmt.Sprintf(`{"StartedAt":%q}`, ago(time.Hour, isoMillis))}}}
+	for i := range 9 {
+		s.docs[conversations] = append(s.docs[conversations], fmt.Sprintf(`{"_id":"talk%d","StartedAt":%q}`, i, ago(time.Hour, isoMillis)))
+		s.docs[messages] = append(s.docs[messages], fmt.Sprintf(`{"_id":"m%d","Conversation":"talk%d","CreatedAt":%q}`, i, i, ago(time.Hour, isoMillis)))
+	}
+	readShelf(t, "one without", s, messages, nil, 9)
+}

@@ -16,6 +16,7 @@ import (
 
 	"github.com/millrace-io/millrace/connectors"
 	"github.com/millrace-io/millrace/events"
+	"github.com/millrace-io/millrace/events/eventtest"
 )
 
 func TestSpellings(t *testing.T) {
@@ -156,7 +157,7 @@ func FuzzPage(f *testing.F) {
 	for _, seed := range []string{"null", "[]", "{}", "<html>", "[{}", "[1,]", `{"data":null}`, `{"data":[],"items":[]}`, `[{"a":1,"a":2},"\ud800",nul]`} {
 		f.Add([]byte(seed))
 	}
-	validate := schemas(f)
+	validate := eventtest.Schemas(f)
 	f.Fuzz(func(t *testing.T, body []byte) {
 		p := known(t, func(*url.URL) []byte { return body })
 		for _, c := range []*collection{p.said, p.talks} {

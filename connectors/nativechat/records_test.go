@@ -4,10 +4,9 @@ import (
 	"bytes"
 	"testing"
 
-	"github.com/santhosh-tekuri/jsonschema/v6"
-
 	"github.com/millrace-io/millrace/connectors"
 	"github.com/millrace-io/millrace/events"
+	"github.com/millrace-io/millrace/events/eventtest"
 )
 
 const started = `"_id":"c1","StartedAt":"2026-03-04T12:00:00.000Z"`
@@ -44,7 +43,7 @@ var recordCases = []struct {
 }
 
 func TestRecords(t *testing.T) {
-	validate := schemas(t)
+	validate := eventtest.Schemas(t)
 	for _, c := range recordCases {
 		f := connectors.Fields{Key: connectors.Key{ID: "asked"}}
 		record := streamFor(t, c.stream).mapRecord([]byte(c.raw), &f)
@@ -70,35 +69,4 @@ func streamFor(t testing.TB, name string) *collection {
 		t.Fatal(err)
 	}
 	return s.collection(name, nil, connectors.Options{MaxRecord: 1 << 20})
-}
-
-// schemas returns a check that an event's data is what the catalogue promises.
-func schemas(t testing.TB) func(testing.TB, *events.Event) {
-	t.Helper()
-	compiler := jsonschema.NewCompiler()
-	compiler.AssertFormat()
-	compiled := map[string]*jsonschema.Schema{}
-	for _, kind := range events.Catalogue() {
-		doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(kind.Schema))
-		if err == nil {
-			err = compiler.AddResource(kind.Name, doc)
-		}
-		if err == nil {
-			compiled[kind.Name], err = compiler.Compile(kind.Name)
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	return func(t testing.TB, e *events.Event) {
-		t.Helper()
-		data := e.AppendData(nil)
-		value, err := jsonschema.UnmarshalJSON(bytes.NewReader(data))
-		if err == nil {
-			err = compiled[e.Type].Validate(value)
-		}
-		if err != nil {
-			t.Fatalf("%s: %v", data, err)
-		}
-	}
 }

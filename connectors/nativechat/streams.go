@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 	"slices"
 	"time"
 
@@ -85,11 +86,12 @@ func (m messageReader) Keys(ctx context.Context, r connectors.KeysRequest) (*con
 	keys := new(connectors.Keys)
 	what := asking{started: span{r.From, r.To}, activity: &span{from: r.From}}
 	page, err := m.talks.page(ctx, d, what, r.Cursor, connectors.Key{}, func(doc *document) error {
+		if m.talks.beganBehind(doc, d.name, r.To) {
+			return nil
+		}
 		id := doc.text(idField)
 		if id == "" {
-			return errNoTalks
-		}
-		if m.talks.beganBehind(doc, d.name, r.To) {
+			keys.Keys = append(keys.Keys, connectors.Key{ID: nameless})
 			return nil
 		}
 		keys.Keys = append(keys.Keys, connectors.Key{ID: id, Data: append([]byte(nil), doc.values[idField]...)})
@@ -126,7 +128,11 @@ func (c *collection) beganBehind(doc *document, name string, to time.Time) bool 
 	return connectors.Time(doc.values[timeField+field(i)]).After(to.Add(beganMargin))
 }
 
-var errNoTalks = &connectors.Error{Kind: connectors.Fail, Op: "listing conversations, to read their messages",
+// nameless is the key of all conversations without an id. It fails as one that the
+// API does not know, so that it is told, and passed over where others are read.
+const nameless = "without an id"
+
+var errNameless = &connectors.Error{Kind: connectors.Fail, Op: "listing conversations, to read their messages", Status: http.StatusNotFound,
 	Err: errors.New("one has no id under any of the names in id_fields, so that its messages cannot be asked for: set id_fields, or messages: all")}
 
 // talkMessages reads the messages of one conversation at a time.
@@ -134,6 +140,9 @@ type talkMessages struct{ messageReader }
 
 // Page asks for one page of a conversation's messages; see [connectors.Pager].
 func (m talkMessages) Page(ctx context.Context, r connectors.Request) (*connectors.Page, error) {
+	if r.Key.ID == nameless && r.Key.Data == nil {
+		return nil, errNameless
+	}
 	page, err := m.pageOf(ctx, r)
 	if err != nil {
 		return nil, inTalk(err, r.Key.ID)
@@ -176,7 +185,11 @@ func (m talkMessages) pageOf(ctx context.Context, r connectors.Request) (*connec
 		if s, _ := typical(list); err != nil || len(list) == 0 || s != nil {
 			return list, among, err
 		}
-		return m.lookAround(ctx) // it shows no times; others may
+		// It shows no times. Others may; where there are none, that it does not is told.
+		if others, around, err := m.lookAround(ctx); err != nil || len(others) > 0 {
+			return others, around, err
+		}
+		return list, among, nil
 	})
 	if err != nil {
 		return nil, err

@@ -2,8 +2,12 @@ package netcore
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"hash"
 	"net/http"
 	"net/url"
 	"slices"
@@ -82,6 +86,39 @@ type place struct {
 	Page    int  `json:"page"`
 	Limit   int  `json:"limit,omitempty"` // 0: not known yet
 	Back    bool `json:"back,omitempty"`  // the page is read on the way back
+	// Seen is the hash of the page before; "": there is none, or it was empty.
+	Seen string `json:"seen,omitempty"`
+}
+
+// shown is what a page has shown so far.
+type shown struct {
+	rows int
+	hash hash.Hash
+}
+
+// count makes a mapper that notes what it maps.
+func (s *shown) count(m connectors.Mapper) connectors.Mapper {
+	s.hash = sha256.New()
+	return func(raw []byte, f *connectors.Fields) events.Record {
+		s.rows++
+		_, _ = s.hash.Write(raw)
+		return m(raw, f)
+	}
+}
+
+// see notes what the page has shown. An API that does not look at the parameter
+// page gives the one before again, and would be followed for ever.
+func (at *place) see(s *shown, op string) error {
+	seen := ""
+	if s.rows > 0 {
+		seen = hex.EncodeToString(s.hash.Sum(nil)[:16])
+	}
+	if seen != "" && seen == at.Seen {
+		return &connectors.Error{Kind: connectors.Retry, Op: op, Err: fmt.Errorf(
+			"page %d holds the rows of the page before: the API seems to ignore the parameter page, and cannot be read page by page", at.Page)}
+	}
+	at.Seen = seen
+	return nil
 }
 
 // placeOf reads a cursor; nil is the first page of the first channel.
@@ -138,17 +175,16 @@ func (l *listing) page(ctx context.Context, at place, channels []int, since time
 		return nil, err
 	}
 	at.Limit = limit
-	rows := 0
-	counted := func(raw []byte, f *connectors.Fields) events.Record {
-		rows++
-		return mapper(raw, f)
-	}
-	return connectors.NewPage(answer, connectors.Key{ID: channelText(at.Channel)}, l.maxRecord, []string{"users"}, counted, func(a *connectors.Array) (json.RawMessage, error) {
+	var rows shown
+	return connectors.NewPage(answer, connectors.Key{ID: channelText(at.Channel)}, l.maxRecord, []string{"users"}, rows.count(mapper), func(a *connectors.Array) (json.RawMessage, error) {
 		n, err := countsOf(a)
 		if err != nil {
 			return nil, err
 		}
-		return at.after(channels, n.more(at.Page, limit, rows))
+		if err := at.see(&rows, call.Op); err != nil {
+			return nil, err
+		}
+		return at.after(channels, n.more(at.Page, limit, rows.rows))
 	}), nil
 }
 

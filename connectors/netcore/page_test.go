@@ -11,6 +11,7 @@ import (
 
 	"github.com/millrace-io/millrace/connectors"
 	"github.com/millrace-io/millrace/events"
+	"github.com/millrace-io/millrace/events/eventtest"
 )
 
 // Whatever an answer holds: it is an error, or each element comes out once, in
@@ -36,7 +37,7 @@ func FuzzPage(f *testing.F) {
 	} {
 		f.Add([]byte(seed), uint16(1))
 	}
-	validate := schemas(f)
+	validate := eventtest.Schemas(f)
 	f.Fuzz(func(t *testing.T, body []byte, cut uint16) {
 		for name, member := range map[string]string{users: "users", transcripts: "transcripts"} {
 			list, whole := listIn(body, member)

@@ -12,7 +12,6 @@ import (
 type transcript struct {
 	*api
 	who   key
-	rows  int    // so far
 	basis []byte // of the latest row
 }
 
@@ -22,7 +21,6 @@ type transcript struct {
 // channels is two users. The userId stays when a user gains a phone number, which
 // is then the id to ask with. Another updatedAt is a version of the same row.
 func (t *transcript) record(raw []byte, f *connectors.Fields) events.Record {
-	t.rows++
 	r := events.Record{Type: events.TypeMessage, Key: t.who.user}
 	t.beginBasis()
 	var from, kind, payload []byte

@@ -4,11 +4,9 @@ import (
 	"bytes"
 	"testing"
 
-	"github.com/go-json-experiment/json/jsontext"
-	"github.com/santhosh-tekuri/jsonschema/v6"
-
 	"github.com/millrace-io/millrace/connectors"
 	"github.com/millrace-io/millrace/events"
+	"github.com/millrace-io/millrace/events/eventtest"
 )
 
 // textCases are payloads of all documented types, and what a person reads of them.
@@ -52,7 +50,7 @@ var textCases = []struct{ kind, snake, payload, text string }{
 }
 
 func TestTexts(t *testing.T) {
-	validate := schemas(t)
+	validate := eventtest.Schemas(t)
 	seen := map[string]bool{}
 	for _, c := range textCases {
 		seen[c.kind] = true
@@ -82,7 +80,7 @@ func TestTexts(t *testing.T) {
 
 // What is odd about a row leaves its text out, and is no error.
 func TestOddPayloads(t *testing.T) {
-	validate := schemas(t)
+	validate := eventtest.Schemas(t)
 	for kind := range texts {
 		for _, payload := range []string{
 			"", "null", "5", "true", `""`, `"text"`, "[]", "{}", `[5,null,"a",[]]`, `{"message":{},"title":[],"url":5.5e1,"label":null}`,
@@ -122,38 +120,4 @@ func mapTranscript(t testing.TB, validate func(testing.TB, *events.Event), row s
 	}
 	validate(t, &events.Event{Type: r.Type, Members: r.Members, Raw: r.Raw})
 	return r
-}
-
-// schemas returns a check that an event's data is what the catalogue promises.
-func schemas(t testing.TB) func(testing.TB, *events.Event) {
-	t.Helper()
-	compiler := jsonschema.NewCompiler()
-	compiler.AssertFormat()
-	compiled := map[string]*jsonschema.Schema{}
-	for _, kind := range events.Catalogue() {
-		doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(kind.Schema))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := compiler.AddResource(kind.Name, doc); err != nil {
-			t.Fatal(err)
-		}
-		if compiled[kind.Name], err = compiler.Compile(kind.Name); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return func(t testing.TB, e *events.Event) {
-		t.Helper()
-		data := e.AppendData(nil)
-		if !jsontext.Value(data).IsValid() {
-			t.Fatalf("no I-JSON: %s", data)
-		}
-		value, err := jsonschema.UnmarshalJSON(bytes.NewReader(data))
-		if err == nil {
-			err = compiled[e.Type].Validate(value)
-		}
-		if err != nil {
-			t.Fatalf("%s: %v", data, err)
-		}
-	}
 }

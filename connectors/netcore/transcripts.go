@@ -122,15 +122,19 @@ func (p *transcriptPager) Page(ctx context.Context, r connectors.Request) (*conn
 	}
 	at.Limit = limit
 	t := &transcript{api: p.api, who: who}
-	page := connectors.NewPage(answer, r.Key, p.maxRecord, []string{"transcripts"}, t.record, func(a *connectors.Array) (json.RawMessage, error) {
+	var rows shown
+	page := connectors.NewPage(answer, r.Key, p.maxRecord, []string{"transcripts"}, rows.count(t.record), func(a *connectors.Array) (json.RawMessage, error) {
 		n, err := detailsOf(a)
 		switch {
 		case err != nil:
 			return nil, err
-		case !n.more(at.Page, limit, t.rows):
+		case !n.more(at.Page, limit, rows.rows):
 			return at.nextChannel(channels)
 		case !r.Second():
 			return nil, &connectors.Error{Kind: connectors.TooMuch, Op: readingTranscripts, Err: fmt.Errorf("one answer does not hold the window: there are %d rows, and %d pages", n.total, n.pages)}
+		}
+		if err := at.see(&rows, readingTranscripts+who.of()); err != nil {
+			return nil, err
 		}
 		at.Page++
 		return json.Marshal(at)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/millrace-io/millrace/connectors"
 	"github.com/millrace-io/millrace/events"
+	"github.com/millrace-io/millrace/events/eventtest"
 )
 
 // A key's ID holds all that is to be asked and mapped with, whatever is in it.
@@ -153,7 +154,7 @@ func TestDeepRows(t *testing.T) {
 }
 
 func TestSenders(t *testing.T) {
-	validate := schemas(t)
+	validate := eventtest.Schemas(t)
 	for from, want := range map[string]string{
 		`"User"`: `,"sender":"user","direction":"inbound"`, `"user"`: `,"sender":"user","direction":"inbound"`,
 		`"Bot"`: `,"sender":"bot","direction":"outbound"`, `"Agent"`: `,"sender":"agent","direction":"outbound"`,

@@ -10,6 +10,7 @@ import (
 
 	"github.com/millrace-io/millrace/connectors"
 	"github.com/millrace-io/millrace/events"
+	"github.com/millrace-io/millrace/events/eventtest"
 )
 
 func TestMonths(t *testing.T) {
@@ -44,7 +45,7 @@ func TestUsageIsReadOneByOne(t *testing.T) {
 	}}
 	s := streamOf(t, a, usage, nil)
 	r := connectors.Request{From: time.Date(2026, 10, 31, 0, 0, 0, 0, time.UTC), To: time.Date(2026, 11, 21, 0, 0, 0, 0, time.UTC)}
-	validate := schemas(t)
+	validate := eventtest.Schemas(t)
 	var ids, data []string
 	for {
 		records, next, key, err := ask(t, s, r)

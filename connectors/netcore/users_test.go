@@ -8,6 +8,7 @@ import (
 
 	"github.com/millrace-io/millrace/connectors"
 	"github.com/millrace-io/millrace/events"
+	"github.com/millrace-io/millrace/events/eventtest"
 )
 
 const userRow = `"userId":"u1","channelName":"whatsapp","userName":"Jana","createdDate":"2026-03-04T10:00:00.000Z","first interacted date":1772622000,"last interacted date":"2026-03-04T12:00:00"`
@@ -30,7 +31,7 @@ var userCases = []struct{ raw, kept, want, id string }{
 }
 
 func TestUsers(t *testing.T) {
-	validate := schemas(t)
+	validate := eventtest.Schemas(t)
 	a := &api{app: "app"}
 	for _, c := range userCases {
 		f := &connectors.Fields{Key: connectors.Key{ID: "1014"}}
