@@ -61,7 +61,7 @@ func TestWrongKey(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "data")
 	path := w.configure(t, settings{broker: embeddedIn(dir), extra: fast})
 	rewrite(t, path, simulator.DefaultAPIKey, wrongKey)
-	fails(t, 3, []string{"401", "credential is not accepted", "deepconverse/r3-218210/messages"}, "run", "--once", "-c", path)
+	fails(t, 3, []string{"401", "credential is not accepted", "support/messages: listing messages"}, "run", "--once", "-c", path)
 	fails(t, 3, []string{"connector support", "401"}, "check", "--connect", "-c", path)
 	rewrite(t, path, wrongKey, simulator.DefaultAPIKey)
 	must(t, "check", "--connect", "-c", path)
