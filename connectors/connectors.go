@@ -97,7 +97,8 @@ type Stream struct {
 	// it answers for others, so that the walk can go on; nil: it does not go on.
 	Without func(Request) *Page
 	// Parts are what the stream is made of, e.g. channels; nil: one whole. One
-	// that is added later is read from since on.
+	// that is added later is read from since on, one that was left out for a while
+	// from there on.
 	Parts []string
 	// Oldest is how far back the API can be asked for, at a time; nil: for ever.
 	Oldest func(now time.Time) time.Time
