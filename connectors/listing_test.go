@@ -53,24 +53,26 @@ func TestAListingThatNeverEnds(t *testing.T) {
 // Who acts while the keys are listed may be on none of the pages. A window that
 // the next one does not read again lists them too.
 func TestWhoActsWhileTheKeysAreListed(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		now := time.Now()
-		since := now.Add(-48 * time.Hour)
-		f := &fakeUsers{users: someUsers(9, 3, since, time.Hour), listed: 3, limit: 100, latency: time.Second}
-		mover := f.users["u00004"]
-		delete(f.users, "u00004")
-		f.fail = func(n int, _ string) error {
-			if n == 4 { // the last page was answered
-				f.mu.Lock()
-				f.users["u00004"] = append(mover, fakeRecord{now.Add(2 * time.Second), "new", "{}"})
-				f.mu.Unlock()
+	for back, step := range map[time.Duration]time.Duration{48 * time.Hour: time.Hour, 15 * time.Minute: time.Minute} {
+		synctest.Test(t, func(t *testing.T) {
+			now := time.Now()
+			since := now.Add(-back)
+			f := &fakeUsers{users: someUsers(9, 3, since, step), listed: 3, limit: 100, latency: time.Second}
+			mover := f.users["u00004"]
+			delete(f.users, "u00004")
+			f.fail = func(n int, _ string) error {
+				if n == 4 { // the last page was answered
+					f.mu.Lock()
+					f.users["u00004"] = append(mover, fakeRecord{now.Add(2 * time.Second), "new", "{}"})
+					f.mu.Unlock()
+				}
+				return nil
 			}
-			return nil
-		}
-		stream := f.stream(t, func(o *Options) { o.Since, o.Overlap = since, 10*time.Minute })
-		batches, err := readOnce(t, stream, nil, nil)
-		if got := distinct(batches); err != nil || len(got) != 9*3 {
-			t.Errorf("%d records, want %d, %v", len(got), 9*3, err)
-		}
-	})
+			stream := f.stream(t, func(o *Options) { o.Since, o.Overlap = since, 10*time.Minute })
+			batches, err := readOnce(t, stream, nil, nil)
+			if got := distinct(batches); err != nil || len(got) != 9*3 {
+				t.Errorf("since %s: %d records, want %d, %v", back, len(got), 9*3, err)
+			}
+		})
+	}
 }

@@ -78,7 +78,8 @@ func (r *windowRead) otherAnswers(ctx context.Context, w Window) bool {
 	other, ok := s.answered.other(r.key.ID)
 	if !ok {
 		r.requests++
-		listed, err := s.stream.Walk.Keys(ctx, KeysRequest{From: from, To: to, All: true, Parts: r.lane.parts})
+		// Anybody will do, also who came later.
+		listed, err := s.stream.Walk.Keys(ctx, KeysRequest{From: from, To: later(to, s.stream.client.Now()), All: true, Parts: r.lane.parts})
 		if err != nil {
 			_ = r.counted(err)
 			return false

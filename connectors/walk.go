@@ -125,7 +125,7 @@ func (l *lane) list(ctx context.Context, w Window) ([]Key, error) {
 	if err != nil {
 		return nil, err
 	}
-	if l.name != Live || w.To.Sub(w.From) > 2*l.sub.stream.Options.Overlap {
+	if l.name != Live || w.To.Sub(l.sub.current().Live.At) > l.sub.stream.Options.Overlap {
 		now := client.Now()
 		since := now.Add(-client.now().Sub(began))
 		active, err := r.list(ctx, KeysRequest{From: since.Add(-time.Second), To: now.Add(time.Second), Parts: l.parts})

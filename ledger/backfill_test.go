@@ -65,20 +65,6 @@ func TestCheckpointsOfOlderVersions(t *testing.T) {
 	}
 }
 
-// A cursor that was moved back makes nothing unread.
-func TestHowFarAStreamWasRead(t *testing.T) {
-	var c ledger.Checkpoint
-	c.Cover(ledger.Range{From: day, To: day.Add(2 * time.Hour)})
-	c.Cover(ledger.Range{From: day.Add(3 * time.Hour), To: day.Add(4 * time.Hour)})
-	hour := func(n int) time.Time { return day.Add(time.Duration(n) * time.Hour) }
-	for at, want := range map[int]int{0: 2, 1: 2, 2: 2, 3: 4, 4: 4, 5: 5} {
-		c.Live.At = hour(at)
-		if got := c.ReadTo(); !got.Equal(hour(want)) {
-			t.Errorf("with the cursor at %s: %s", c.Live.At, got)
-		}
-	}
-}
-
 func TestCovers(t *testing.T) {
 	var c ledger.Checkpoint
 	c.Cover(ledger.Range{From: day, To: day.Add(2 * time.Hour)})

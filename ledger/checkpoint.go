@@ -58,9 +58,9 @@ type Checkpoint struct {
 	Backfills []Backfill `json:"backfills,omitempty"`
 	// Parts are all parts that the stream was ever made of; nil: it is one whole.
 	Parts []string `json:"parts,omitempty"`
-	// LeftOut are those of Parts that the stream is not made of at present, and how
-	// far they were read.
-	LeftOut map[string]time.Time `json:"left_out,omitempty"`
+	// LeftOut are those of Parts that the stream is not made of at present, and what
+	// was covered when they were left out.
+	LeftOut map[string][]Range `json:"left_out,omitempty"`
 	// StartsLost are the beginnings of covered ranges whose ids an older version
 	// has forgotten; nil: those of all are kept.
 	StartsLost []time.Time `json:"starts_lost,omitempty"`
@@ -212,18 +212,6 @@ func (c *Checkpoint) CoveredIn(r Range) []Range {
 		}
 	}
 	return parts
-}
-
-// ReadTo is how far the stream was read: where the cursor stands, or stood before
-// it was moved back.
-func (c *Checkpoint) ReadTo() time.Time {
-	at := c.Live.At
-	for _, r := range c.Covered {
-		if !r.From.After(at) && r.To.After(at) {
-			at = r.To
-		}
-	}
-	return at
 }
 
 // Covers says whether all of a range was read.

@@ -111,7 +111,13 @@ func refuseLost(c *ledger.Checkpoint, b ledger.Backfill, lost []ledger.Range) er
 // stopBackfills pauses, resumes or cancels backfills of a checkpoint.
 func stopBackfills(c *ledger.Checkpoint, r BackfillRequest, now time.Time) (*BackfillPlan, error) {
 	open := slices.DeleteFunc(c.OpenBackfills(), func(b ledger.Backfill) bool { return r.Number != 0 && b.Number != r.Number })
+	found := len(open)
+	if r.Do == BackfillResume { // without its parts one would find nothing, and end
+		open = slices.DeleteFunc(open, func(b ledger.Backfill) bool { return partLeft(c, b) })
+	}
 	switch {
+	case len(open) < found && len(open) == 0:
+		return nil, refuse("a part of the stream that it reads is left out at present: it goes on by itself when the configuration has the part again")
 	case len(open) == 0 && r.Number != 0:
 		return nil, refuse("there is no backfill %d that has not ended: backfill list shows them", r.Number)
 	case len(open) == 0:

@@ -109,16 +109,17 @@ func (t *tenure) tidy(ctx context.Context) {
 // as a whole. A read of what lies beside it needs to know what was published there.
 func edges(c *ledger.Checkpoint) []ledger.Range {
 	var all []ledger.Range
-	for _, r := range c.Covered {
+	covered := slices.Clone(c.Covered)
+	for _, ranges := range c.LeftOut {
+		covered = append(covered, ranges...)
+	}
+	for _, r := range covered {
 		if !startLost(c, r.From) {
 			all = append(all, ledger.Range{From: r.From.Add(-time.Second), To: connectors.CeilQuarter(r.From)})
 		}
 		if r.To.Before(c.Live.At) {
 			all = append(all, ledger.Range{From: r.To.Add(-events.Quarter), To: r.To})
 		}
-	}
-	for _, at := range c.LeftOut {
-		all = append(all, ledger.Range{From: at.Add(-events.Quarter), To: at})
 	}
 	return all
 }

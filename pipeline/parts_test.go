@@ -133,7 +133,7 @@ func (p *perPart) Page(ctx context.Context, r connectors.Request) (*connectors.P
 
 // hourly is a stream of parts with records of some days, and the clock that it
 // is read by.
-func hourly(t *testing.T, o *pipeline.Options) (s func(parts ...string) *connectors.Stream, now *time.Time) {
+func hourly(t *testing.T, o *pipeline.Options, change ...func(*connectors.Options)) (s func(parts ...string) *connectors.Stream, now *time.Time) {
 	at := end
 	o.Now = func() time.Time { return at }
 	a := &api{began: o.Now}
@@ -141,35 +141,46 @@ func hourly(t *testing.T, o *pipeline.Options) (s func(parts ...string) *connect
 		a.more = append(a.more, moment{at: at}, moment{at: at.Add(59 * time.Minute)})
 	}
 	return func(parts ...string) *connectors.Stream {
-		s := streamAt(t, a, false, o.Now, brief)
+		s := streamAt(t, a, false, o.Now, append([]func(*connectors.Options){brief}, change...)...)
 		s.Parts, s.Pager = parts, &perPart{a, parts}
 		return s
 	}, &at
 }
 
 // Invariants 1 and 12: a part that was left out and comes back is read from where
-// it was left, long after the ids of then are past the horizon.
+// it was left, and before that as far as a sweep would have and ids are remembered.
 func TestPartsThatComeBack(t *testing.T) {
-	o := options(open(t, t.TempDir()))
-	s, now := hourly(t, &o)
-	ingest(t, s("a", "b"), o)
-	for range 3 {
-		*now = now.Add(24 * time.Hour)
-		ingest(t, s("b"), o)
-	}
-	if got := len(read(t, o.Broker)); got != 4+3*48 {
-		t.Errorf("%d events without it", got)
-	}
-	c := ingest(t, s("a", "b"), o).Checkpoint
-	if len(c.Backfills) != 1 || !c.Backfills[0].From.Equal(end) || len(c.LeftOut) > 0 {
-		t.Errorf("%+v, left out is %v", c.Backfills, c.LeftOut)
-	}
-	unique(t, read(t, o.Broker), 4+2*3*48)
-	for range 2 {
-		*now = now.Add(24 * time.Hour)
+	for _, test := range []struct {
+		horizon, back time.Duration // of sweeps
+		days          int           // it is left out
+		from          time.Time
+	}{
+		{time.Hour, time.Minute, 3, end.Add(-time.Minute)},
+		{time.Hour, 30 * time.Minute, 3, end.Add(-events.Quarter)},
+		{72 * time.Hour, 24 * time.Hour, 1, start},
+	} {
+		o := options(open(t, t.TempDir()))
+		o.Horizon = test.horizon
+		s, now := hourly(t, &o, func(c *connectors.Options) { c.SweepBack = test.back })
 		ingest(t, s("a", "b"), o)
+		for range test.days {
+			*now = now.Add(24 * time.Hour)
+			ingest(t, s("b"), o)
+		}
+		if got := len(read(t, o.Broker)); got != 4+test.days*48 {
+			t.Errorf("%d events without it", got)
+		}
+		c := ingest(t, s("a", "b"), o).Checkpoint
+		if len(c.Backfills) != 1 || !c.Backfills[0].From.Equal(test.from) || len(c.LeftOut) > 0 {
+			t.Errorf("%+v, left out is %v", c.Backfills, c.LeftOut)
+		}
+		unique(t, read(t, o.Broker), 4+2*test.days*48)
+		for range 2 {
+			*now = now.Add(24 * time.Hour)
+			ingest(t, s("a", "b"), o)
+		}
+		unique(t, read(t, o.Broker), 4+2*(test.days+2)*48)
 	}
-	unique(t, read(t, o.Broker), 4+2*5*48)
 }
 
 // The backfill of a part that was added waits while the part is left out.
@@ -188,10 +199,40 @@ func TestBackfillsOfPartsWait(t *testing.T) {
 	if open := c.OpenBackfills(); len(open) != 1 || !open[0].Paused {
 		t.Errorf("without the part: %+v", c.Backfills)
 	}
+	_, err := asks(t, s("a"), o, pipeline.BackfillRequest{Do: pipeline.BackfillResume})
+	wantRefused(t, err, "left out")
+	if c = ingest(t, s("a"), o).Checkpoint; len(c.OpenBackfills()) != 1 {
+		t.Errorf("it was carried out without the part: %+v", c.Backfills)
+	}
 	if c = ingest(t, s("a", "b"), o).Checkpoint; len(c.OpenBackfills()) > 0 {
 		t.Errorf("with it again: %+v", c.Backfills)
 	}
 	unique(t, read(t, o.Broker), 2*(2+48))
+}
+
+// Invariant 1: what a backfill has read while a part was left out is read of it
+// when it is back.
+func TestBackfilledWithoutAPart(t *testing.T) {
+	o := options(open(t, t.TempDir()))
+	s, now := hourly(t, &o)
+	ingest(t, s("a", "b"), o)
+	hole := *now
+	*now = now.Add(24 * time.Hour)
+	if _, err := move(t, s("a", "b"), o, pipeline.Move{To: now.Add(-time.Hour), Set: true}); err != nil {
+		t.Fatal(err)
+	}
+	ingest(t, s("a", "b"), o)
+	ingest(t, s("b"), o)
+	begin(t, s("b"), o, hole, hole.Add(23*time.Hour), false)
+	fill(t, s("b"), o)
+	for range 2 { // behind the horizon
+		*now = now.Add(24 * time.Hour)
+		ingest(t, s("b"), o)
+	}
+	if c := ingest(t, s("a", "b"), o).Checkpoint; len(c.OpenBackfills()) > 0 {
+		t.Errorf("%+v", c.Backfills)
+	}
+	unique(t, read(t, o.Broker), 2*2*73)
 }
 
 // Of what was skipped a part that is added is not read either, so that a backfill

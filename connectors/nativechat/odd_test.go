@@ -255,3 +255,28 @@ func TestOneConversationWithoutAnID(t *testing.T) {
 	}
 	readShelf(t, "one without", s, messages, nil, 9)
 }
+
+// Nor does it where nobody else talked in the time that is read, but later.
+func TestAConversationWithoutAnIDAlone(t *testing.T) {
+	s := &shelf{docs: map[string][]string{
+		conversations: {
+			fmt.Sprintf(`{"StartedAt":%q}`, ago(5*time.Hour, isoMillis)),
+			fmt.Sprintf(`{"_id":"later","StartedAt":%q}`, ago(time.Minute, isoMillis)),
+		},
+		messages: {fmt.Sprintf(`{"_id":"m","Conversation":"later","CreatedAt":%q}`, ago(time.Minute, isoMillis))},
+	}}
+	from, to := time.Now().Add(-6*time.Hour).Truncate(time.Second), time.Now().Add(-4*time.Hour).Truncate(time.Second)
+	kept := &store{connectors.Progress{Since: from, Live: connectors.Position{At: to}}}
+	kept.Backfill = &connectors.BackfillPosition{Number: 1, From: from, To: to, Position: connectors.Position{At: from}}
+	sub := connectors.NewSubscriber(streamOf(t, &served{handler: s}, messages, nil), connectors.SubscriberOptions{Once: true, Only: connectors.Backfill, Store: kept})
+	out, err := sub.Subscribe(t.Context(), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for msg := range out {
+		msg.Ack()
+	}
+	if err := sub.Err(); err != nil || !kept.Backfill.Over() {
+		t.Errorf("it stands at %s, %v", kept.Backfill.At, err)
+	}
+}
