@@ -111,8 +111,8 @@ func (m messageReader) Keys(ctx context.Context, r connectors.KeysRequest) (*con
 }
 
 // beginnings are the names of times that can only be that of a conversation's
-// beginning; another one may be that of its end.
-var beginnings = []string{"StartedAt", "CreatedAt", "startedAt", "createdAt"}
+// beginning. Another one may be that of its end, or of a copy made of it later.
+var beginnings = []string{"StartedAt", "startedAt"}
 
 // beganMargin is by how much a conversation may show a later beginning than its
 // first message.
