@@ -111,8 +111,9 @@ func (r *reader) record(raw []byte, f *connectors.Fields) events.Record {
 
 // see checks the document that was mapped last, and remembers its time. One that
 // has none, or one of another type than the others (which is sorted apart from
-// them, and not found by a time of theirs), or cannot be read, is not counted among those to skip: it may come
-// again, which ids find out, but nothing is skipped that was not seen.
+// them, and not found by a time of theirs), or cannot be read, is not counted among
+// those to skip: it may come again, which ids find out, but nothing is skipped that
+// was not seen.
 func (r *reader) see(record *events.Record) error {
 	r.n++
 	_, _ = r.hash.Write(record.Raw)

@@ -1,6 +1,7 @@
 package netcore
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -92,28 +93,36 @@ type place struct {
 
 // shown is what a page has shown so far.
 type shown struct {
-	rows int
-	hash hash.Hash
+	rows  int
+	hash  hash.Hash
+	first []byte // row
+	alike bool   // all rows are like the first
 }
 
 // count makes a mapper that notes what it maps.
 func (s *shown) count(m connectors.Mapper) connectors.Mapper {
-	s.hash = sha256.New()
+	s.hash, s.alike = sha256.New(), true
 	return func(raw []byte, f *connectors.Fields) events.Record {
-		s.rows++
+		if s.rows++; s.rows == 1 {
+			s.first = bytes.Clone(raw)
+		}
+		s.alike = s.alike && bytes.Equal(raw, s.first)
 		_, _ = s.hash.Write(raw)
 		return m(raw, f)
 	}
 }
 
 // see notes what the page has shown. An API that does not look at the parameter
-// page gives the one before again, and would be followed for ever.
-func (at *place) see(s *shown, op string) error {
+// page gives the one before again, and would be followed for ever. Equal messages
+// of one second make equal pages too: these are followed where the API tells how
+// many there are.
+func (at *place) see(s *shown, n counts, op string) error {
 	seen := ""
 	if s.rows > 0 {
 		seen = hex.EncodeToString(s.hash.Sum(nil)[:16])
 	}
-	if seen != "" && seen == at.Seen {
+	ends := s.alike && (n.pages > 0 || n.total > 0)
+	if seen != "" && seen == at.Seen && !ends {
 		return &connectors.Error{Kind: connectors.Retry, Op: op, Err: fmt.Errorf(
 			"page %d holds the rows of the page before: the API seems to ignore the parameter page, and cannot be read page by page", at.Page)}
 	}
@@ -181,7 +190,7 @@ func (l *listing) page(ctx context.Context, at place, channels []int, since time
 		if err != nil {
 			return nil, err
 		}
-		if err := at.see(&rows, call.Op); err != nil {
+		if err := at.see(&rows, n, call.Op); err != nil {
 			return nil, err
 		}
 		return at.after(channels, n.more(at.Page, limit, rows.rows))

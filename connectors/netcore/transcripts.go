@@ -133,7 +133,7 @@ func (p *transcriptPager) Page(ctx context.Context, r connectors.Request) (*conn
 		case !r.Second():
 			return nil, &connectors.Error{Kind: connectors.TooMuch, Op: readingTranscripts, Err: fmt.Errorf("one answer does not hold the window: there are %d rows, and %d pages", n.total, n.pages)}
 		}
-		if err := at.see(&rows, readingTranscripts+who.of()); err != nil {
+		if err := at.see(&rows, n, readingTranscripts+who.of()); err != nil {
 			return nil, err
 		}
 		at.Page++

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -271,5 +272,33 @@ func TestTheReach(t *testing.T) {
 		if got := strings.Join(a.asked, " "); c.start == "" && got != "" || !strings.Contains(got, c.start) {
 			t.Errorf("%s: %s", c.from, got)
 		}
+	}
+}
+
+// Equal messages of one second make equal pages. Each of them counts, as many as
+// the API says that there are.
+func TestEqualPagesOfOneSecond(t *testing.T) {
+	const all, limit = 2_300, 1000
+	row := `{"from":"User","type":"text","text":{"message":"a"},"createdAt":"2026-11-01T00:00:00.000Z"}`
+	a := &fakeAPI{answer: func(r *http.Request, _ string) (int, string) {
+		page, _ := strconv.Atoi(r.URL.Query().Get("page"))
+		here := min(limit, all-(page-1)*limit)
+		return 200, fmt.Sprintf(`{"transcripts":[%s],"paginationDetails":{"total":%d}}`, strings.TrimSuffix(strings.Repeat(row+",", here), ","), all)
+	}}
+	s := streamOf(t, a, transcripts, nil)
+	now := time.Now()
+	r := connectors.Request{From: now.Add(-3 * time.Second), To: now, Key: connectors.Key{ID: "1014/a/b"}}
+	rows := 0
+	for page := 1; ; page++ {
+		records, next, _, err := ask(t, s, r)
+		if rows += len(records); err != nil || page > 3 {
+			t.Fatalf("page %d: %v", page, err)
+		}
+		if r.Cursor = next; next == nil {
+			break
+		}
+	}
+	if rows != all {
+		t.Errorf("%d rows of %d", rows, all)
 	}
 }
