@@ -51,7 +51,7 @@ func binary(t *testing.T, name string) string {
 // missing skips a test that cannot run here, and fails it in CI.
 func missing(t *testing.T, what string) {
 	t.Helper()
-	if os.Getenv("CI") == "true" {
+	if os.Getenv("CI") != "" {
 		t.Fatal(what)
 	}
 	t.Skip(what)
