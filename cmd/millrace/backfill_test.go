@@ -1,11 +1,15 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
+	"net/http"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -68,11 +72,20 @@ sweep: {every: 20s, back: 1h}
 // the rate limit is kept (invariants 1, 2, 5 and 8).
 func TestBackfillKilledFiveTimes(t *testing.T) {
 	const days, poll = 30, 10 * time.Second
+	// The request of the backfill that each kill is in: by then windows have become
+	// long, and by twice as many all would have been read.
+	const killAt = 30
 	// The limit is a little above the rate: on a busy machine requests do not
 	// arrive as evenly as they are sent.
 	w := startBoth(t, simulator.Options{Seed: 50, Backlog: 8_000, Span: days * 24 * time.Hour, Rate: 5, Limit: 10, Identical: 0.05, Timestamped: true})
 	from := w.since.Add(-time.Hour)
 	w.since = time.Now().Add(-time.Hour)
+	stop := newStop()
+	w.between(t, func(r *http.Request) {
+		if began, _ := strconv.ParseInt(r.URL.Query().Get("start_time"), 10, 64); strings.HasSuffix(r.URL.Path, "/messages") && began < w.since.Add(-2*time.Hour).Unix() {
+			stop.pass(r.Context())
+		}
+	})
 	dir, listen := filepath.Join(t.TempDir(), "data"), freePort(t)
 	path := w.configure(t, settings{broker: fmt.Sprintf("dir: %q, listen: %q", dir, listen), extra: paced + "poll: " + poll.String() + "\n"})
 	c := startChild(t, "run", "-c", path)
@@ -81,16 +94,21 @@ func TestBackfillKilledFiveTimes(t *testing.T) {
 		await(t, c, func() bool { return !standing(t, path, name+"/"+firstStream[name]).Cursor.IsZero() })
 		must(t, "backfill", name, "--from", from.UTC().Format(time.RFC3339), "--detach", "-c", path)
 	}
-	begin("support")
 	begin("demo")
+	stop.at(killAt)
+	begin("support")
 	for n := range 5 {
-		await(t, c, func() bool { return one(t, path, "support/messages").Percent > float64(12*n) })
+		stop.await(t, c)
 		c.kill()
-		if one(t, path, "support/messages").State == app.BackfillDone {
+		b := one(t, path, "support/messages")
+		if b.State == app.BackfillDone {
 			t.Fatalf("it was over before kill %d: the test shows nothing", n)
 		}
+		t.Logf("kill %d at %.1f%%", n, b.Percent)
+		if n < 4 {
+			stop.at(killAt)
+		}
 		c = startChild(t, "run", "-c", path)
-		await(t, c, func() bool { return strings.Contains(c.notes.String(), "running") })
 	}
 	up := time.Now().Add(3 * time.Second)
 	over := awaitBackfills(t, path, c, "support", "demo")
@@ -110,6 +128,41 @@ func TestBackfillKilledFiveTimes(t *testing.T) {
 	wantNoLag(t, all, up, over, 2*poll)
 	if b := one(t, path, "support/messages"); b.Percent != 100 || b.Counts.Events == 0 || b.Counts.Lateness != (ledger.Histogram{}) {
 		t.Errorf("in the end it is %+v", b)
+	}
+}
+
+// stop holds one of the requests of a service until the service is killed.
+type stop struct {
+	left atomic.Int64 // requests up to the one that is held
+	held chan struct{}
+}
+
+func newStop() *stop { return &stop{held: make(chan struct{})} }
+
+// at has the n-th request from now on held.
+func (s *stop) at(n int64) { s.left.Store(n) }
+
+// pass is called with each request.
+func (s *stop) pass(ctx context.Context) {
+	if s.left.Add(-1) != 0 {
+		return
+	}
+	select {
+	case s.held <- struct{}{}:
+		<-ctx.Done() // who asked is dead
+	case <-ctx.Done():
+	}
+}
+
+// await waits until a request is held.
+func (s *stop) await(t *testing.T, c *child) {
+	t.Helper()
+	select {
+	case <-s.held:
+	case <-c.done:
+		t.Fatalf("the program ended with code %d:\n%s", c.cmd.ProcessState.ExitCode(), c.notes)
+	case <-time.After(5 * time.Minute):
+		t.Fatalf("no request came to be held within five minutes; the program said:\n%s", c.notes)
 	}
 }
 

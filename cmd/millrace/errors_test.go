@@ -181,7 +181,7 @@ func await(t *testing.T, c *child, so func() bool) {
 			return
 		}
 		// To ask takes time from the program, which is what is waited for.
-		again := time.After(max(20*time.Millisecond, 4*time.Since(asked)))
+		again := time.After(min(max(20*time.Millisecond, 4*time.Since(asked)), 250*time.Millisecond))
 		select {
 		case <-again:
 		case <-c.done:
