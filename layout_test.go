@@ -43,6 +43,7 @@ var layout = map[string]rule{
 	"ledger":                   {imports: "events"},
 	"topics":                   {imports: "events ledger"},
 	"topics/nats":              {imports: "topics events ledger"},
+	"topics/kafka":             {imports: "topics events ledger"},
 	"topics/topictest":         {imports: "topics/... events ledger"},
 	"pipeline":                 {imports: "events connectors transforms ledger topics", tests: "topics/nats"},
 	"app":                      {imports: "..."},
