@@ -206,7 +206,7 @@ func (b *Broker) Ready(ctx context.Context) error {
 	}
 	for _, topic := range b.names.known() {
 		if _, err := b.client.partitions(ctx, topic); err != nil {
-			return fmt.Errorf("Kafka at %s cannot take commits: %w", b.client.where, err)
+			return fmt.Errorf("the Kafka at %s cannot take commits: %w", b.client.where, err)
 		}
 	}
 	return nil
