@@ -21,9 +21,6 @@ func (b *Broker) Acquire(ctx context.Context, key events.StreamKey, owner string
 }
 func (b *Broker) Checkpoints(ctx context.Context) ([]topics.Stored, error) { return nil, errUnbuilt }
 func (b *Broker) Ledger(key events.StreamKey) topics.Ledger                { return nil }
-func (b *Broker) Tail(ctx context.Context, opts topics.TailOptions, fn func(topics.Received) error) error {
-	return errUnbuilt
-}
 func (b *Broker) Serve(ctx context.Context, answer func(ctx context.Context, request []byte) []byte) error {
 	return errUnbuilt
 }
