@@ -151,6 +151,17 @@ func (c *client) offset(ctx context.Context, topic string, partition int32, at i
 	return 0, fmt.Errorf("asking for an offset of %s/%d: the answer is empty", topic, partition)
 }
 
+// patiently reads again while the cluster is busy with itself, for a bounded time.
+func (c *client) patiently(ctx context.Context, read func() error) error {
+	deadline := time.Now().Add(c.wait)
+	for wait := 10 * time.Millisecond; ; wait = min(2*wait, time.Second) {
+		err := read()
+		if err == nil || !again(err) || ctx.Err() != nil || time.Now().After(deadline) || !pause(ctx, wait) {
+			return err
+		}
+	}
+}
+
 // again says whether a request may succeed when it is sent once more: always
 // without harm, as what could take effect twice carries an epoch and a sequence.
 func again(err error) bool {
@@ -162,7 +173,7 @@ func again(err error) bool {
 	case kafkago.UnknownTopicOrPartition, kafkago.LeaderNotAvailable, kafkago.NotLeaderForPartition, kafkago.RequestTimedOut,
 		kafkago.BrokerNotAvailable, kafkago.ReplicaNotAvailable, kafkago.NetworkException, kafkago.GroupLoadInProgress,
 		kafkago.GroupCoordinatorNotAvailable, kafkago.NotCoordinatorForGroup, kafkago.NotEnoughReplicas,
-		kafkago.NotEnoughReplicasAfterAppend, kafkago.ConcurrentTransactions, kafkago.KafkaStorageError:
+		kafkago.NotEnoughReplicasAfterAppend, kafkago.ConcurrentTransactions, kafkago.KafkaStorageError, kafkago.OffsetNotAvailable:
 		return true
 	}
 	return false

@@ -114,7 +114,12 @@ type Broker struct {
 	cancel context.CancelFunc
 	once   sync.Once
 
-	limits topics.Limits // set by Open
+	limitsMu   sync.Mutex
+	limits     topics.Limits
+	batchBytes int // of a record batch
+
+	countsMu sync.Mutex
+	counts   map[string][]int // partitions of each topic, as last seen
 
 	heldMu  sync.Mutex
 	held    map[events.StreamKey]*stream
@@ -128,7 +133,7 @@ var _ topics.Broker = (*Broker)(nil)
 // ended.
 func Open(ctx context.Context, opts Options) (*Broker, error) {
 	opts.complete()
-	b := &Broker{opts: opts, names: names{opts.Prefix}, log: opts.Logger, held: map[events.StreamKey]*stream{}}
+	b := &Broker{opts: opts, names: names{opts.Prefix}, log: opts.Logger, held: map[events.StreamKey]*stream{}, counts: map[string][]int{}}
 	b.ctx, b.cancel = context.WithCancel(context.Background())
 	var err error
 	if b.client, err = newClient(&opts, b.names.known()...); err != nil {
@@ -151,13 +156,48 @@ func Open(ctx context.Context, opts Options) (*Broker, error) {
 
 func (b *Broker) start(ctx context.Context) error {
 	if err := b.client.connect(ctx); err != nil {
-		return err
+		return b.explain(err)
 	}
 	return b.prepareTopics(ctx)
 }
 
+// countOf returns the partitions of a topic that has n of them, and warns when
+// they have become more.
+func (b *Broker) countOf(topic string, n int) []int {
+	b.countsMu.Lock()
+	defer b.countsMu.Unlock()
+	known := b.counts[topic]
+	if len(known) != n {
+		if len(known) > 0 {
+			b.log.Warn("the topic has another number of partitions: from now on keys may go to another partition than their earlier events, and order across the change is not kept",
+				"topic", topic, "before", len(known), "now", n)
+		}
+		known = upTo(n)
+		b.counts[topic] = known
+	}
+	return known
+}
+
 // Limits returns what the topics take.
-func (b *Broker) Limits() topics.Limits { return b.limits }
+func (b *Broker) Limits() topics.Limits {
+	b.limitsMu.Lock()
+	defer b.limitsMu.Unlock()
+	return b.limits
+}
+
+// batchLimit is how many bytes a record batch may have.
+func (b *Broker) batchLimit() int {
+	b.limitsMu.Lock()
+	defer b.limitsMu.Unlock()
+	return b.batchBytes
+}
+
+func (b *Broker) setLimits(batchBytes int) {
+	b.limitsMu.Lock()
+	defer b.limitsMu.Unlock()
+	b.batchBytes = batchBytes
+	b.limits = topics.Limits{Messages: commitMessages, Bytes: batchBytes - recordRoom - headersRoom}
+}
 
 // Ready returns nil when every partition that commits may need has a leader.
 func (b *Broker) Ready(ctx context.Context) error {

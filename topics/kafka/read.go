@@ -13,14 +13,14 @@ import (
 )
 
 const (
-	// fetchWait is how long a broker holds a request for which it has nothing.
-	fetchWait = 500 * time.Millisecond
-	// fetchBytes is about how much one answer may hold, fetchPart how much of it
+	// readWait is how long a broker holds a request for which it has nothing.
+	readWait = 500 * time.Millisecond
+	// readBytes is about how much one answer may hold, readPart how much of it
 	// from one partition; compressed, and a batch that is larger comes whole.
-	fetchBytes = 2 << 20
-	fetchPart  = 512 << 10
-	// fetchLarge is asked for where the usual sizes lead nowhere.
-	fetchLarge = 64 << 20
+	readBytes = 2 << 20
+	readPart  = 512 << 10
+	// readLarge is asked for where the usual sizes lead nowhere.
+	readLarge = 64 << 20
 	// readTick is how long a reader waits at most before it looks again at
 	// partitions that had failed or moved.
 	readTick = 100 * time.Millisecond
@@ -34,7 +34,7 @@ const (
 // record is one committed record. It is valid until the next one is read, but
 // for the headers, which stay.
 type record struct {
-	place
+	partition
 	offset  int64
 	time    time.Time
 	key     []byte // nil: none
@@ -42,9 +42,9 @@ type record struct {
 	headers []protocol.Header
 }
 
-// part is a partition that is being read.
-type part struct {
-	place
+// cursor is a partition that is being read.
+type cursor struct {
+	partition
 	next   int64 // offset of the next record to hand out
 	stable int64 // up to where everything is decided, as last heard; -1 before
 	// idle counts answers in a row that held nothing although the partition was
@@ -65,8 +65,8 @@ type part struct {
 type reader struct {
 	client  *client
 	log     *slog.Logger
-	parts   map[place]*part
-	order   []*part // who delivered goes to the end, so that all get their turn
+	cursors map[partition]*cursor
+	order   []*cursor // who delivered goes to the end, so that all get their turn
 	answers chan answer
 	woken   chan struct{}
 	tick    *time.Ticker
@@ -80,14 +80,14 @@ type reader struct {
 
 // answer is what came back for some partitions, in the order of the request.
 type answer struct {
-	parts    []*part
+	cursors  []*cursor
 	response *fetch.Response
 	err      error
 }
 
 func newReader(ctx context.Context, c *client, log *slog.Logger) *reader {
 	r := &reader{
-		client: c, log: log, parts: map[place]*part{}, answers: make(chan answer),
+		client: c, log: log, cursors: map[partition]*cursor{}, answers: make(chan answer),
 		woken: make(chan struct{}, 1), tick: time.NewTicker(readTick),
 	}
 	r.ctx, r.cancel = context.WithCancel(ctx)
@@ -102,16 +102,16 @@ func (r *reader) close() {
 }
 
 // add begins to read a partition at an offset.
-func (r *reader) add(p place, next int64) *part {
-	at := &part{place: p, next: next, stable: -1}
-	r.parts[p] = at
+func (r *reader) add(p partition, next int64) *cursor {
+	at := &cursor{partition: p, next: next, stable: -1}
+	r.cursors[p] = at
 	r.order = append(r.order, at)
 	return at
 }
 
 // remove ends the reading of a partition.
-func (r *reader) remove(p *part) {
-	delete(r.parts, p.place)
+func (r *reader) remove(p *cursor) {
+	delete(r.cursors, p.partition)
 	for i := range r.order {
 		if r.order[i] == p {
 			r.order = append(r.order[:i], r.order[i+1:]...)
@@ -133,7 +133,7 @@ func (r *reader) wake() {
 // not for long, and calls fn with its records, in the order of each partition.
 // It goes on by itself after errors that pass; it returns those that do not, and
 // what fn returns. A record for which fn failed counts as not read.
-func (r *reader) read(fn func(*part, *record) error) error {
+func (r *reader) read(fn func(*cursor, *record) error) error {
 	if err := r.ask(); err != nil {
 		return err
 	}
@@ -151,7 +151,7 @@ func (r *reader) read(fn func(*part, *record) error) error {
 // ask sends one request to each leader of partitions that are free.
 func (r *reader) ask() error {
 	now := time.Now()
-	var free []*part
+	var free []*cursor
 	for _, p := range r.order {
 		if !p.busy && !p.held && !now.Before(p.after) {
 			free = append(free, p)
@@ -164,26 +164,26 @@ func (r *reader) ask() error {
 	if r.ctx.Err() != nil {
 		return r.ctx.Err()
 	}
-	requests := map[int32][]*part{}
+	requests := map[int32][]*cursor{}
 	for _, p := range free {
-		leader, ok := leaders[p.place]
+		leader, ok := leaders[p.partition]
 		switch {
 		case err != nil:
 			if err := r.fail(p, err); err != nil {
 				return err
 			}
 		case !ok || leader < 0:
-			_ = r.fail(p, fmt.Errorf("%s: %w", p.place, kafkago.LeaderNotAvailable))
+			_ = r.fail(p, fmt.Errorf("%s: %w", p.partition, kafkago.LeaderNotAvailable))
 		default:
 			requests[leader] = append(requests[leader], p)
 			p.busy = true
 		}
 	}
-	for _, parts := range requests {
-		request := fetchRequest(parts)
+	for _, cursors := range requests {
+		request := fetchRequest(cursors)
 		r.work.Go(func() {
-			a := answer{parts: parts}
-			m, err := r.client.doWithin(r.ctx, r.client.wait+fetchWait, request)
+			a := answer{cursors: cursors}
+			m, err := r.client.doWithin(r.ctx, r.client.wait+readWait, request)
 			a.response, _ = m.(*fetch.Response)
 			a.err = err
 			select {
@@ -195,12 +195,12 @@ func (r *reader) ask() error {
 	return nil
 }
 
-func fetchRequest(parts []*part) *fetch.Request {
+func fetchRequest(cursors []*cursor) *fetch.Request {
 	request := &fetch.Request{
-		ReplicaID: -1, MaxWaitTime: int32(fetchWait.Milliseconds()), MinBytes: 1, MaxBytes: fetchBytes,
+		ReplicaID: -1, MaxWaitTime: int32(readWait.Milliseconds()), MinBytes: 1, MaxBytes: readBytes,
 		IsolationLevel: committed, SessionEpoch: -1, // no session
 	}
-	for _, p := range parts {
+	for _, p := range cursors {
 		i := 0
 		for i < len(request.Topics) && request.Topics[i].Topic != p.topic {
 			i++
@@ -208,28 +208,28 @@ func fetchRequest(parts []*part) *fetch.Request {
 		if i == len(request.Topics) {
 			request.Topics = append(request.Topics, fetch.RequestTopic{Topic: p.topic})
 		}
-		size := int32(fetchPart)
+		size := int32(readPart)
 		if p.large {
-			size, request.MaxBytes = fetchLarge, fetchLarge
+			size, request.MaxBytes = readLarge, readLarge
 		}
 		request.Topics[i].Partitions = append(request.Topics[i].Partitions, fetch.RequestPartition{
-			Partition: p.partition, CurrentLeaderEpoch: -1, FetchOffset: p.next, LogStartOffset: -1, PartitionMaxBytes: size,
+			Partition: p.id, CurrentLeaderEpoch: -1, FetchOffset: p.next, LogStartOffset: -1, PartitionMaxBytes: size,
 		})
 	}
 	return request
 }
 
 // take hands out what an answer holds.
-func (r *reader) take(a answer, fn func(*part, *record) error) error {
-	for _, p := range a.parts {
+func (r *reader) take(a answer, fn func(*cursor, *record) error) error {
+	for _, p := range a.cursors {
 		p.busy = false
 	}
 	if a.err == nil && a.response.ErrorCode != 0 {
 		a.err = kafkago.Error(a.response.ErrorCode)
 	}
 	if a.err != nil {
-		for _, p := range a.parts {
-			if err := r.fail(p, fmt.Errorf("reading %s: %w", p.place, a.err)); err != nil {
+		for _, p := range a.cursors {
+			if err := r.fail(p, fmt.Errorf("reading %s: %w", p.partition, a.err)); err != nil {
 				return err
 			}
 		}
@@ -240,18 +240,18 @@ func (r *reader) take(a answer, fn func(*part, *record) error) error {
 		t := &a.response.Topics[i]
 		for j := range t.Partitions {
 			got := &t.Partitions[j]
-			p := r.parts[place{t.Topic, got.Partition}]
+			p := r.cursors[partition{t.Topic, got.Partition}]
 			if p == nil || failed != nil {
 				release(got)
 				continue
 			}
-			failed = r.takePart(p, got, p == a.parts[0], fn)
+			failed = r.takeOne(p, got, p == a.cursors[0], fn)
 		}
 	}
 	return failed
 }
 
-func (r *reader) takePart(p *part, got *fetch.ResponsePartition, first bool, fn func(*part, *record) error) error {
+func (r *reader) takeOne(p *cursor, got *fetch.ResponsePartition, first bool, fn func(*cursor, *record) error) error {
 	defer release(got)
 	switch err := kafkago.Error(got.ErrorCode); err {
 	case 0:
@@ -261,7 +261,7 @@ func (r *reader) takePart(p *part, got *fetch.ResponsePartition, first bool, fn 
 		}
 		return nil
 	default:
-		return r.fail(p, fmt.Errorf("reading %s: %w", p.place, err))
+		return r.fail(p, fmt.Errorf("reading %s: %w", p.partition, err))
 	}
 	r.works(p)
 	p.stable = max(p.stable, got.LastStableOffset)
@@ -296,7 +296,7 @@ func (r *reader) takePart(p *part, got *fetch.ResponsePartition, first bool, fn 
 }
 
 // last puts a partition behind all others.
-func (r *reader) last(p *part) {
+func (r *reader) last(p *cursor) {
 	for i := range r.order {
 		if r.order[i] == p {
 			copy(r.order[i:], r.order[i+1:])
@@ -308,7 +308,7 @@ func (r *reader) last(p *part) {
 
 // fail has a partition asked for again after a while. It returns err when that
 // leads nowhere.
-func (r *reader) fail(p *part, err error) error {
+func (r *reader) fail(p *cursor, err error) error {
 	if r.ctx.Err() != nil {
 		return r.ctx.Err()
 	}
@@ -330,7 +330,7 @@ func (r *reader) fail(p *part, err error) error {
 }
 
 // works notes that a partition is read well.
-func (r *reader) works(p *part) {
+func (r *reader) works(p *cursor) {
 	if p.warned {
 		r.log.Warn("a partition is read again", "partition", p.String())
 	}
@@ -338,12 +338,12 @@ func (r *reader) works(p *part) {
 }
 
 // relocate finds a new place in a partition that does not hold the old one.
-func (r *reader) relocate(p *part) error {
-	start, err := r.client.offset(r.ctx, p.topic, p.partition, atStart, uncommitted)
+func (r *reader) relocate(p *cursor) error {
+	start, err := r.client.offset(r.ctx, p.topic, p.id, atStart, uncommitted)
 	if err != nil {
 		return err
 	}
-	end, err := r.client.offset(r.ctx, p.topic, p.partition, atEnd, uncommitted)
+	end, err := r.client.offset(r.ctx, p.topic, p.id, atEnd, uncommitted)
 	if err != nil {
 		return err
 	}
@@ -356,7 +356,7 @@ func (r *reader) relocate(p *part) error {
 			"partition", p.String(), "read", p.next, "end", end)
 	default:
 		// A new leader that did not know yet how far it may give.
-		return fmt.Errorf("reading %s at %d: %w", p.place, p.next, kafkago.ReplicaNotAvailable)
+		return fmt.Errorf("reading %s at %d: %w", p.partition, p.next, kafkago.ReplicaNotAvailable)
 	}
 	p.next, p.stable, p.idle = start, -1, 0
 	return nil

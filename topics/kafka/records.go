@@ -51,7 +51,7 @@ func (a *aborted) end(producer, offset int64) {
 
 // batch hands out the records of one batch, but for those before the offset and
 // those that were not committed.
-func (r *reader) batch(p *part, batch protocol.RecordReader, drop *aborted, fn func(*part, *record) error) error {
+func (r *reader) batch(p *cursor, batch protocol.RecordReader, drop *aborted, fn func(*cursor, *record) error) error {
 	skip, base := false, p.next-1
 	switch b := batch.(type) {
 	case *protocol.ControlBatch:
@@ -67,7 +67,7 @@ func (r *reader) batch(p *part, batch protocol.RecordReader, drop *aborted, fn f
 			return nil
 		}
 		if err != nil {
-			return fmt.Errorf("reading a batch of %s at %d: %w", p.place, p.next, err)
+			return fmt.Errorf("reading a batch of %s at %d: %w", p.partition, p.next, err)
 		}
 		if !skip && rec.Offset >= p.next {
 			err = r.load(p, rec)
@@ -84,7 +84,7 @@ func (r *reader) batch(p *part, batch protocol.RecordReader, drop *aborted, fn f
 }
 
 // control passes over a control batch.
-func control(p *part, b *protocol.ControlBatch, drop *aborted) error {
+func control(p *cursor, b *protocol.ControlBatch, drop *aborted) error {
 	for {
 		rec, err := b.ReadRecord()
 		if errors.Is(err, io.EOF) {
@@ -92,12 +92,12 @@ func control(p *part, b *protocol.ControlBatch, drop *aborted) error {
 			return nil
 		}
 		if err != nil {
-			return fmt.Errorf("reading a control batch of %s: %w", p.place, err)
+			return fmt.Errorf("reading a control batch of %s: %w", p.partition, err)
 		}
 		offset := rec.Offset
 		marker, err := protocol.ReadControlRecord(rec)
 		if err != nil {
-			return fmt.Errorf("reading a control record of %s at %d: %w", p.place, offset, err)
+			return fmt.Errorf("reading a control record of %s at %d: %w", p.partition, offset, err)
 		}
 		if marker.Type == markerAbort {
 			drop.end(b.ProducerID, offset)
@@ -107,13 +107,13 @@ func control(p *part, b *protocol.ControlBatch, drop *aborted) error {
 }
 
 // load copies a record out of kafka-go's pages.
-func (r *reader) load(p *part, rec *protocol.Record) (err error) {
-	r.record = record{place: p.place, offset: rec.Offset, time: rec.Time, headers: rec.Headers}
+func (r *reader) load(p *cursor, rec *protocol.Record) (err error) {
+	r.record = record{partition: p.partition, offset: rec.Offset, time: rec.Time, headers: rec.Headers}
 	if r.record.key, err = content(&r.key, rec.Key); err == nil {
 		r.record.value, err = content(&r.value, rec.Value)
 	}
 	if err != nil {
-		return fmt.Errorf("reading %s at %d: %w", p.place, rec.Offset, err)
+		return fmt.Errorf("reading %s at %d: %w", p.partition, rec.Offset, err)
 	}
 	return nil
 }

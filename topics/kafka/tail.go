@@ -27,8 +27,8 @@ type tail struct {
 	fn     func(topics.Received) error
 	client *client
 	reader *reader
-	ends   map[place]int64 // the high watermarks when the call began
-	until  time.Time       // what is undecided then stays so
+	ends   map[partition]int64 // the high watermarks when the call began
+	until  time.Time           // what is undecided then stays so
 	looked time.Time
 	msg    topics.Received
 }
@@ -66,7 +66,7 @@ func (b *Broker) Tail(ctx context.Context, opts topics.TailOptions, fn func(topi
 	case ctx.Err() != nil:
 		return ctx.Err()
 	case err != nil:
-		return fmt.Errorf("reading topics of Kafka at %s: %w", c.where, err)
+		return b.explain(fmt.Errorf("reading topics of Kafka at %s: %w", c.where, err))
 	}
 	return nil
 }
@@ -149,8 +149,8 @@ func (t *tail) find(ctx context.Context) error {
 
 // settled waits until all is decided of what lies before the partitions that are
 // read from their end. What is committed later lies behind it.
-func (t *tail) settled(ctx context.Context, ends, starts map[place]int64) error {
-	open := map[place]int64{}
+func (t *tail) settled(ctx context.Context, ends, starts map[partition]int64) error {
+	open := map[partition]int64{}
 	for p, end := range ends {
 		if starts[p] < 0 || starts[p] >= end {
 			open[p] = atEnd
@@ -177,7 +177,7 @@ func (t *tail) settled(ctx context.Context, ends, starts map[place]int64) error 
 func (t *tail) done() bool {
 	late := !time.Now().Before(t.until)
 	for _, p := range slices.Clone(t.reader.order) {
-		end := t.ends[p.place]
+		end := t.ends[p.partition]
 		if late && p.stable >= 0 {
 			end = min(end, p.stable) // the rest will not be decided
 		}
@@ -206,15 +206,15 @@ func (t *tail) look(ctx context.Context) error {
 		return err
 	}
 	for p := range places {
-		if t.reader.parts[p] == nil {
+		if t.reader.cursors[p] == nil {
 			t.reader.add(p, 0)
 		}
 	}
 	return nil
 }
 
-func (t *tail) deliver(p *part, r *record) error {
-	if t.opts.Stop && r.offset >= t.ends[p.place] {
+func (t *tail) deliver(p *cursor, r *record) error {
+	if t.opts.Stop && r.offset >= t.ends[p.partition] {
 		return nil
 	}
 	m := &t.msg

@@ -351,7 +351,7 @@ func TestTailEndsAtOnce(t *testing.T) {
 	}
 	at := time.Now()
 	cancel()
-	if err := <-ended; !errors.Is(err, context.Canceled) || time.Since(at) > fetchWait/2 {
+	if err := <-ended; !errors.Is(err, context.Canceled) || time.Since(at) > readWait/2 {
 		t.Errorf("ended with %v after %v", err, time.Since(at))
 	}
 	go func() {
@@ -462,11 +462,11 @@ func TestTailEmptiedBatches(t *testing.T) {
 				p.HighWatermark, p.LastStableOffset, p.RecordBatches = int64(end), int64(end), []byte{}
 				room := int(asked.PartitionMaxBytes) / 1000 // little room, so that a batch comes alone at first
 				for _, b := range test.batches {
-					if int64(b.last) < asked.FetchOffset || room < fetchPart/1000 {
+					if int64(b.last) < asked.FetchOffset || room < readPart/1000 {
 						continue
 					}
 					p.RecordBatches = append(p.RecordBatches, emptied(b.base, b.last, b.records)...)
-					room -= fetchPart / 1000
+					room -= readPart / 1000
 				}
 				topic.Partitions = append(topic.Partitions, p)
 				answer.Topics = append(answer.Topics, topic)

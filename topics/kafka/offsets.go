@@ -11,23 +11,17 @@ import (
 	"github.com/segmentio/kafka-go/protocol/metadata"
 )
 
-// place is one partition of a topic.
-type place struct {
-	topic     string
-	partition int32
-}
-
-func (p place) String() string { return p.topic + "/" + strconv.Itoa(int(p.partition)) }
+func (p partition) String() string { return p.topic + "/" + strconv.Itoa(int(p.id)) }
 
 // layout returns the leader of every partition of the topics that the client
 // knows, -1 where there is none just now. A topic that does not exist is left
 // out.
-func (c *client) layout(ctx context.Context) (map[place]int32, error) {
+func (c *client) layout(ctx context.Context) (map[partition]int32, error) {
 	answer, err := c.do(ctx, &metadata.Request{})
 	if err != nil {
 		return nil, fmt.Errorf("asking Kafka at %s for its topics: %w", c.where, err)
 	}
-	leaders := map[place]int32{}
+	leaders := map[partition]int32{}
 	for _, t := range answer.(*metadata.Response).Topics {
 		switch err := kafkago.Error(t.ErrorCode); err {
 		case 0:
@@ -37,7 +31,7 @@ func (c *client) layout(ctx context.Context) (map[place]int32, error) {
 			return nil, fmt.Errorf("topic %s: %w", t.Name, err)
 		}
 		for _, p := range t.Partitions {
-			leaders[place{t.Name, p.PartitionIndex}] = p.LeaderID
+			leaders[partition{t.Name, p.PartitionIndex}] = p.LeaderID
 		}
 	}
 	return leaders, nil
@@ -64,7 +58,7 @@ func (r *offsetsRequest) Broker(cluster protocol.Cluster) (protocol.Broker, erro
 
 // offsets finds a place in each of many partitions, as [client.offset] does in
 // one. It fails where one of them cannot be asked.
-func (c *client) offsets(ctx context.Context, isolation int8, at map[place]int64) (map[place]int64, error) {
+func (c *client) offsets(ctx context.Context, isolation int8, at map[partition]int64) (map[partition]int64, error) {
 	leaders, err := c.layout(ctx)
 	if err != nil {
 		return nil, err
@@ -88,9 +82,9 @@ func (c *client) offsets(ctx context.Context, isolation int8, at map[place]int64
 			r.Topics = append(r.Topics, listoffsets.RequestTopic{Topic: p.topic})
 		}
 		r.Topics[i].Partitions = append(r.Topics[i].Partitions,
-			listoffsets.RequestPartition{Partition: p.partition, CurrentLeaderEpoch: -1, Timestamp: where})
+			listoffsets.RequestPartition{Partition: p.id, CurrentLeaderEpoch: -1, Timestamp: where})
 	}
-	found := make(map[place]int64, len(at))
+	found := make(map[partition]int64, len(at))
 	for _, r := range requests {
 		answer, err := c.do(ctx, r)
 		if err != nil {
@@ -101,7 +95,7 @@ func (c *client) offsets(ctx context.Context, isolation int8, at map[place]int64
 				if p.ErrorCode != 0 {
 					return nil, fmt.Errorf("asking for an offset of %s/%d: %w", t.Topic, p.Partition, kafkago.Error(p.ErrorCode))
 				}
-				found[place{t.Topic, p.Partition}] = p.Offset
+				found[partition{t.Topic, p.Partition}] = p.Offset
 			}
 		}
 	}
@@ -112,8 +106,8 @@ func (c *client) offsets(ctx context.Context, isolation int8, at map[place]int64
 }
 
 // everywhere asks for the same place in all partitions.
-func everywhere(places map[place]int32, where int64) map[place]int64 {
-	at := make(map[place]int64, len(places))
+func everywhere(places map[partition]int32, where int64) map[partition]int64 {
+	at := make(map[partition]int64, len(places))
 	for p := range places {
 		at[p] = where
 	}
