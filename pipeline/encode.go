@@ -261,7 +261,7 @@ func inParts(dead letter, e *events.Event, batch *connectors.Batch, raw []byte, 
 			Key: e.Key, RecordID: e.RecordID, Recorded: e.Recorded, Replay: e.Replay, ReadFor: e.ReadFor,
 		}
 		if len(e.Key) > overhead/8 { // it may be what is too large
-			letter.Key = identity.String()
+			letter.Key = dead.whole.String() // one for all parts, to keep them in order
 		}
 		if len(e.RecordID) > overhead/8 {
 			letter.RecordID = identity.String()

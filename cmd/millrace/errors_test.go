@@ -69,6 +69,13 @@ func TestWrongKey(t *testing.T) {
 	compareAll(t, readTopics(t, dir), w.Account())
 }
 
+// What the broker needs must be set, however deep it stands.
+func TestUnsetBrokerSettings(t *testing.T) {
+	w := startWorld(t, simulator.Options{Seed: 5})
+	path := w.configure(t, settings{broker: embeddedIn(t.TempDir()) + `, tls: {cert: "${NOT_SET_ANYWHERE}", key: a.key}`})
+	fails(t, 2, []string{path + ":2:", "broker.nats.tls.cert", "NOT_SET_ANYWHERE"}, "status", "-c", path)
+}
+
 func TestBadConfiguration(t *testing.T) {
 	w := startWorld(t, simulator.Options{Seed: 5})
 	path := w.configure(t, settings{broker: embeddedIn(t.TempDir()), extra: "pol: 3s\n"})

@@ -59,7 +59,7 @@ func run(ctx context.Context, args []string, out, notes io.Writer) int {
 	p := &program{out: out, notes: notes, redact: strings.NewReplacer()}
 	root := &cobra.Command{
 		Use:           "millrace",
-		Short:         "From chatbot export APIs to NATS topics, exactly once",
+		Short:         "From chatbot export APIs to topics on NATS or Kafka, exactly once",
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Args:          cobra.NoArgs,
@@ -132,7 +132,7 @@ func (p *program) loadForBroker() (*config.File, *slog.Logger, error) {
 			}
 			return app.Unset, true
 		})
-		if again == nil && !strings.Contains(fmt.Sprint(lenient.Broker, lenient.Topics), app.Unset) {
+		if again == nil && !app.HasUnset(lenient.Broker, lenient.Topics) {
 			file, err = lenient, nil
 		}
 	}

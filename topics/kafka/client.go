@@ -140,15 +140,14 @@ func (c *client) offset(ctx context.Context, topic string, partition int32, at i
 	if err != nil {
 		return 0, fmt.Errorf("asking for an offset of %s/%d: %w", topic, partition, err)
 	}
-	for _, t := range answer.(*listoffsets.Response).Topics {
-		for _, p := range t.Partitions {
-			if p.ErrorCode != 0 {
-				return 0, fmt.Errorf("asking for an offset of %s/%d: %w", topic, partition, kafkago.Error(p.ErrorCode))
-			}
-			return p.Offset, nil
-		}
+	found := answer.(*listoffsets.Response).Topics
+	if len(found) != 1 || len(found[0].Partitions) != 1 {
+		return 0, fmt.Errorf("asking for an offset of %s/%d: the answer is not about it", topic, partition)
 	}
-	return 0, fmt.Errorf("asking for an offset of %s/%d: the answer is empty", topic, partition)
+	if p := found[0].Partitions[0]; p.ErrorCode == 0 {
+		return p.Offset, nil
+	}
+	return 0, fmt.Errorf("asking for an offset of %s/%d: %w", topic, partition, kafkago.Error(found[0].Partitions[0].ErrorCode))
 }
 
 // patiently reads again while the cluster is busy with itself, for a bounded time.

@@ -4,6 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	kafkago "github.com/segmentio/kafka-go"
@@ -17,11 +21,13 @@ var (
 	errLate   = errors.New("the broker holds another commit of ours than the last that was answered: read the checkpoint first")
 )
 
-// Headers of a checkpoint: the commit that wrote it, and which holding of the
-// stream it belonged to.
+// Headers of a checkpoint: the commit that wrote it, which holding of the stream
+// it belonged to, and how many partitions the topics had that the stream has
+// written to, as message=6,dead_letter=6.
 const (
-	headerCommit = "millrace-commit"
-	headerTerm   = "millrace-term"
+	headerCommit     = "millrace-commit"
+	headerTerm       = "millrace-term"
+	headerPartitions = "millrace-partitions"
 )
 
 // Commit writes c as one transaction.
@@ -66,7 +72,7 @@ func (s *stream) measure(c *topics.Commit) error {
 func (s *stream) encode(ctx context.Context, c *topics.Commit) error {
 	p := s.page
 	p.reset()
-	clear(s.counts)
+	clear(s.fresh)
 	for i := range c.Messages {
 		m := &c.Messages[i]
 		topic, ids, err := s.partitionsOf(ctx, m.Type)
@@ -79,28 +85,66 @@ func (s *stream) encode(ctx context.Context, c *topics.Commit) error {
 	for _, e := range c.Entries {
 		p.state(s.home, ledgerKeys(s.key)+e.Name, e.Data)
 	}
-	p.state(s.home, checkpointKey(s.key), c.Checkpoint, header{headerCommit, c.ID}, header{headerTerm, s.term})
+	p.state(s.home, checkpointKey(s.key), c.Checkpoint, header{headerCommit, c.ID}, header{headerTerm, s.term}, header{headerPartitions, s.written.text()})
 	return p.finish()
 }
 
-// partitionsOf returns the topic of an event type and its partitions.
+// partitionsOf returns the topic of an event type and its partitions, asked for
+// once in each commit.
 func (s *stream) partitionsOf(ctx context.Context, eventType string) (topic string, ids []int, err error) {
-	if t, ok := s.counts[eventType]; ok {
-		return t.topic, t.ids, nil
+	known := s.topics[eventType]
+	if s.fresh[eventType] {
+		return known.name, known.ids, nil
 	}
-	topic = s.b.names.topic(eventType)
+	known.name = s.b.names.topic(eventType)
+	var leaders []int32
 	err = s.b.client.patiently(ctx, func() error {
-		leaders, err := s.b.client.partitions(ctx, topic)
-		if err == nil {
-			ids = s.b.countOf(topic, len(leaders))
-		}
+		leaders, err = s.b.client.partitions(ctx, known.name)
 		return err
 	})
 	if err != nil {
 		return "", nil, err
 	}
-	s.counts[eventType] = counted{topic, ids}
-	return topic, ids, nil
+	if len(known.ids) != len(leaders) {
+		known.ids = upTo(len(leaders))
+	}
+	s.topics[eventType], s.fresh[eventType] = known, true
+	s.grown(eventType, len(leaders))
+	return known.name, known.ids, nil
+}
+
+// grown warns when a topic has other partitions than when the stream wrote to it
+// before, also in an earlier life.
+func (s *stream) grown(eventType string, now int) {
+	before := s.written[eventType]
+	s.written[eventType] = now
+	if before != 0 && before != now {
+		s.b.log.Warn("a topic has another number of partitions than before: keys go to other partitions now, and the order of their events across the change is not kept",
+			"topic", s.b.names.topic(eventType), "stream", s.key.String(), "before", before, "now", now)
+	}
+}
+
+// written is how many partitions topics had when a stream last wrote to them, by
+// event type.
+type written map[string]int
+
+func (w written) text() string {
+	var parts []string
+	for _, eventType := range slices.Sorted(maps.Keys(w)) {
+		parts = append(parts, eventType+"="+strconv.Itoa(w[eventType]))
+	}
+	return strings.Join(parts, ",")
+}
+
+func parseWritten(text string) written {
+	w := written{}
+	for part := range strings.SplitSeq(text, ",") {
+		eventType, number, _ := strings.Cut(part, "=")
+		if n, err := strconv.Atoi(number); err == nil {
+			w[eventType] = n
+		}
+	}
+	return w
 }
 
 // write commits the page, until it is known what became of it. To send again is

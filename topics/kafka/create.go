@@ -37,7 +37,7 @@ func (c *client) connect(ctx context.Context) error {
 	// Version 3 of it is what lets a producer take a new epoch only as long as
 	// nobody else has (KIP-360, Kafka 2.5).
 	if newest < 3 {
-		return fmt.Errorf("Kafka at %s is too old for fenced transactions: millrace needs Kafka 2.5 or newer", c.where)
+		return fmt.Errorf("the Kafka at %s is too old for fenced transactions: millrace needs version 2.5 or newer", c.where)
 	}
 	return nil
 }
@@ -220,17 +220,15 @@ const leastMessageBytes = 256 << 10
 
 func (b *Broker) judgePolicy(topic, policy string) error {
 	compacted := strings.Contains(policy, "compact")
-	wrong, right, why := "", "", ""
-	switch {
-	case topic == b.names.state() && policy != "compact":
-		wrong, right, why = policy, "compact", "checkpoints would expire, and records be published again"
-	case topic != b.names.state() && compacted:
-		wrong, right, why = policy, "delete", "of the events with one key only the last would be kept"
-	default:
+	right, why := "compact", "checkpoints would expire, and records be published again"
+	switch state := topic == b.names.state(); {
+	case state && policy == "compact", !state && !compacted:
 		return nil
+	case !state:
+		right, why = "delete", "of the events with one key only the last would be kept"
 	}
 	return fmt.Errorf("topic %s on Kafka at %s exists with cleanup.policy=%s, where millrace needs %s: %s; change it (kafka-configs.sh --alter --topic %s --add-config cleanup.policy=%s), or choose another topics.prefix",
-		topic, b.client.where, wrong, right, why, topic, right)
+		topic, b.client.where, policy, right, why, topic, right)
 }
 
 // checkState refuses a topic of state that is too small.

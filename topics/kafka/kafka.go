@@ -118,9 +118,6 @@ type Broker struct {
 	limits     topics.Limits
 	batchBytes int // of a record batch
 
-	countsMu sync.Mutex
-	counts   map[string][]int // partitions of each topic, as last seen
-
 	heldMu  sync.Mutex
 	held    map[events.StreamKey]*stream
 	closing bool
@@ -133,7 +130,7 @@ var _ topics.Broker = (*Broker)(nil)
 // ended.
 func Open(ctx context.Context, opts Options) (*Broker, error) {
 	opts.complete()
-	b := &Broker{opts: opts, names: names{opts.Prefix}, log: opts.Logger, held: map[events.StreamKey]*stream{}, counts: map[string][]int{}}
+	b := &Broker{opts: opts, names: names{opts.Prefix}, log: opts.Logger, held: map[events.StreamKey]*stream{}}
 	b.ctx, b.cancel = context.WithCancel(context.Background())
 	var err error
 	if b.client, err = newClient(&opts, b.names.known()...); err != nil {
@@ -159,23 +156,6 @@ func (b *Broker) start(ctx context.Context) error {
 		return b.explain(err)
 	}
 	return b.prepareTopics(ctx)
-}
-
-// countOf returns the partitions of a topic that has n of them, and warns when
-// they have become more.
-func (b *Broker) countOf(topic string, n int) []int {
-	b.countsMu.Lock()
-	defer b.countsMu.Unlock()
-	known := b.counts[topic]
-	if len(known) != n {
-		if len(known) > 0 {
-			b.log.Warn("the topic has another number of partitions: from now on keys may go to another partition than their earlier events, and order across the change is not kept",
-				"topic", topic, "before", len(known), "now", n)
-		}
-		known = upTo(n)
-		b.counts[topic] = known
-	}
-	return known
 }
 
 // Limits returns what the topics take.
@@ -206,7 +186,7 @@ func (b *Broker) Ready(ctx context.Context) error {
 	}
 	for _, topic := range b.names.known() {
 		if _, err := b.client.partitions(ctx, topic); err != nil {
-			return fmt.Errorf("Kafka at %s cannot take commits: %w", b.client.where, err)
+			return fmt.Errorf("the Kafka at %s cannot take commits: %w", b.client.where, err)
 		}
 	}
 	return nil

@@ -157,7 +157,7 @@ func unwritten(parts []*part, answer *produce.Response) (left []*part, err error
 	}
 	for _, to := range parts {
 		code, told := codes[to.partition]
-		if told && (code == 0 || failed(code) == error(kafkago.DuplicateSequenceNumber)) {
+		if told && (code == 0 || kafkago.Error(code) == kafkago.DuplicateSequenceNumber) {
 			continue
 		}
 		left = append(left, to)

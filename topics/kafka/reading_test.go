@@ -45,7 +45,7 @@ func readBroker(t *testing.T, addresses []string, change ...func(*Options)) *Bro
 		c(&opts)
 	}
 	opts.complete()
-	b := &Broker{opts: opts, names: names{opts.Prefix}, log: opts.Logger, counts: map[string][]int{}}
+	b := &Broker{opts: opts, names: names{opts.Prefix}, log: opts.Logger}
 	b.ctx, b.cancel = context.WithCancel(context.Background())
 	var err error
 	if b.client, err = newClient(&b.opts, b.names.known()...); err != nil {

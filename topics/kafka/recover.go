@@ -22,8 +22,8 @@ func (s *stream) take(ctx context.Context) error {
 	decided := map[int64]decision{}
 	for pid, t := range s.state.open {
 		d, err := s.producer.abort(ctx, pid, t.epoch)
-		if err != nil && !errors.Is(err, topics.ErrFenced) && !final(err) {
-			return err
+		if err != nil && !errors.Is(err, topics.ErrFenced) && again(err) {
+			return err // else nobody knows any more
 		}
 		decided[pid] = d
 	}

@@ -44,15 +44,17 @@ type pending struct {
 	key     string
 	offset  int64
 	value   []byte // nil: the key is deleted
-	stamp   stamp
 	written time.Time
+	stamp   stamp
+
+	partitions string
 }
 
 // kept is a committed checkpoint.
 type kept struct {
-	data    []byte
-	stamp   stamp
-	written time.Time
+	data       []byte
+	stamp      stamp
+	partitions string
 }
 
 // place is where a ledger entry lies.
@@ -244,6 +246,8 @@ func (s *state) take(r *protocol.Record, from int64) (p pending, ours bool, err 
 			p.stamp.commit = string(h.Value)
 		case headerTerm:
 			p.stamp.term = string(h.Value)
+		case headerPartitions:
+			p.partitions = string(h.Value)
 		}
 	}
 	return p, true, nil
@@ -258,7 +262,7 @@ func closeBytes(b protocol.Bytes) {
 // settle makes a committed record count.
 func (s *state) settle(p *pending) {
 	if p.key == s.key {
-		s.checkpoint = kept{p.value, p.stamp, p.written}
+		s.checkpoint = kept{p.value, p.stamp, p.partitions}
 		return
 	}
 	name := strings.TrimPrefix(p.key, s.ledger)

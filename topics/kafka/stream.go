@@ -27,7 +27,9 @@ type stream struct {
 	home     partition // where its state lies
 	state    *state
 	page     *page
-	counts   map[string]counted // by event type, for the commit that is being encoded
+	topics   map[string]topic // by event type, as last seen
+	fresh    map[string]bool  // those that were looked at for the commit that is being encoded
+	written  written
 	keyBytes []byte
 
 	// last names the checkpoint that the next commit must follow; known is false
@@ -48,10 +50,10 @@ type stream struct {
 	once     sync.Once
 }
 
-// counted is a topic with its partitions.
-type counted struct {
-	topic string
-	ids   []int
+// topic is one with its partitions.
+type topic struct {
+	name string
+	ids  []int
 }
 
 // stamp says which commit wrote a checkpoint.
@@ -67,7 +69,7 @@ func (b *Broker) Acquire(ctx context.Context, key events.StreamKey, owner string
 	}
 	home := partition{b.names.state(), statePartition(key)}
 	s := &stream{
-		b: b, key: key, owner: owner, term: rand.Text(), page: page, home: home, counts: map[string]counted{},
+		b: b, key: key, owner: owner, term: rand.Text(), page: page, home: home, topics: map[string]topic{}, fresh: map[string]bool{}, written: written{},
 		producer: newProducer(b.client, b.names.transaction(key), b.opts.TransactionTimeout),
 		state:    newState(b.client, home, checkpointKey(key), ledgerKeys(key)),
 		lost:     make(chan struct{}), released: make(chan struct{}),
@@ -180,7 +182,7 @@ func (s *stream) Checkpoint(ctx context.Context) ([]byte, error) {
 	}
 	s.known = true
 	c := s.state.checkpoint
-	s.last = c.stamp
+	s.last, s.written = c.stamp, parseWritten(c.partitions)
 	return slices.Clone(c.data), nil
 }
 
