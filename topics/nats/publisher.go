@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
 	natsgo "github.com/nats-io/nats.go"
@@ -19,6 +20,9 @@ const (
 	publishBytes = 16 << 20
 	// publishCount bounds the same by messages, for all calls together.
 	publishCount = 4000
+	// forgetAfter times PublishWait the client library forgets a message that the
+	// server never answers.
+	forgetAfter = 10
 	// maxHeaders is how many bytes of headers JetStream stores.
 	maxHeaders = 1<<16 - 1
 )
@@ -57,7 +61,7 @@ func NewPublisher(ctx context.Context, opts PubSubOptions) (*Publisher, error) {
 		return nil, err
 	}
 	p := &Publisher{client: c, known: map[string]bool{}}
-	if c.js, err = jetstream.New(c.nc, jetstream.WithPublishAsyncMaxPending(publishCount), jetstream.WithPublishAsyncTimeout(c.opts.PublishWait)); err != nil {
+	if c.js, err = jetstream.New(c.nc, jetstream.WithPublishAsyncMaxPending(publishCount), jetstream.WithPublishAsyncTimeout(forgetAfter*c.opts.PublishWait)); err != nil {
 		c.close()
 		return nil, err
 	}
@@ -88,17 +92,40 @@ func (p *Publisher) Publish(topic string, messages ...*message.Message) error {
 	if err != nil {
 		return fmt.Errorf("publish: %w", err)
 	}
-	ctx, cancel := context.WithTimeoutCause(context.Background(), p.opts.PublishWait, errUnanswered)
-	defer cancel()
-	if err := p.prepare(ctx, where); err != nil {
+	if err := p.prepare(messages[0].Context(), where); err != nil {
 		return fmt.Errorf("publish: %w", err)
 	}
-	b := &publishing{p: p, place: where, errs: make([]error, len(messages))}
-	b.ctx, b.refuse = context.WithCancelCause(ctx)
+	b := &publishing{p: p, place: where, errs: make([]error, len(messages)), patience: time.NewTimer(p.opts.PublishWait)}
+	defer b.patience.Stop()
+	b.ctx, b.refuse = context.WithCancelCause(context.Background())
 	defer b.refuse(nil)
 	defer p.watch(where.watched(), b.refuse)()
+	if err := p.connected(b.ctx); err != nil {
+		return fmt.Errorf("publish: %w", err)
+	}
 	b.publish(messages)
 	return b.result(messages)
+}
+
+// connected waits for a connection that is just being made again.
+func (p *Publisher) connected(ctx context.Context) error {
+	if p.nc.IsConnected() {
+		return nil
+	}
+	changed := p.nc.StatusChanged(natsgo.CONNECTED)
+	defer p.nc.RemoveStatusListener(changed)
+	timer := time.NewTimer(p.opts.PublishWait)
+	defer timer.Stop()
+	for !p.nc.IsConnected() {
+		select {
+		case <-changed:
+		case <-timer.C:
+			return fmt.Errorf("NATS at %s has not been reached for %v: nothing was published", p.where, p.opts.PublishWait)
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
 }
 
 // prepare makes the topic's JetStream stream, where that was asked for.
@@ -138,8 +165,9 @@ type publishing struct {
 	refuse context.CancelCauseFunc
 	errs   []error // by message
 
-	waiting []sent // in the order in which they were sent
-	bytes   int
+	waiting  []sent // in the order in which they were sent
+	bytes    int
+	patience *time.Timer // ends when no acknowledgement has come for too long
 }
 
 // sent is a message whose acknowledgement is awaited.
@@ -153,7 +181,7 @@ type sent struct {
 func (b *publishing) publish(messages []*message.Message) {
 	// What follows a message that got lost with a connection must not be stored
 	// before that is published again.
-	live, done := b.p.waiting(b.ctx, b.p.opts.PublishWait)
+	live, done := b.p.lasting(b.ctx)
 	defer done()
 	for i, msg := range messages {
 		m, size, err := b.encode(msg)
@@ -164,8 +192,8 @@ func (b *publishing) publish(messages []*message.Message) {
 		for len(b.waiting) > 0 && b.bytes+size > publishBytes {
 			b.settle()
 		}
-		if err := live.Err(); err != nil {
-			b.errs[i] = b.explain(cause(live, context.Cause(live)))
+		if live.Err() != nil {
+			b.errs[i] = b.explain(context.Cause(live))
 			continue
 		}
 		future, err := b.p.js.PublishMsgAsync(m, jetstream.WithStallWait(b.p.opts.PublishWait))
@@ -211,6 +239,15 @@ func (b *publishing) settle() {
 	b.bytes -= s.size
 	select {
 	case <-s.future.Ok():
+		return // whatever else has happened
+	default:
+	}
+	b.patience.Reset(b.p.opts.PublishWait)
+	select {
+	case <-s.future.Ok():
+	case <-b.patience.C:
+		b.refuse(errUnanswered)
+		b.errs[s.index] = b.explain(errUnanswered)
 	case err := <-s.future.Err():
 		b.errs[s.index] = b.explain(err)
 	case <-s.ctx.Done():
@@ -232,7 +269,7 @@ func (b *publishing) explain(err error) error {
 		delete(b.p.known, b.place.topic)
 		b.p.knownMu.Unlock()
 		return b.p.noStream(b.place)
-	case errors.Is(err, errUnanswered), errors.Is(err, context.DeadlineExceeded), errors.Is(err, jetstream.ErrAsyncPublishTimeout), errors.Is(err, jetstream.ErrTooManyStalledMsgs):
+	case errors.Is(err, errUnanswered), errors.Is(err, jetstream.ErrAsyncPublishTimeout), errors.Is(err, jetstream.ErrTooManyStalledMsgs):
 		return fmt.Errorf("%w from NATS at %s within %v: it is unknown whether it is stored; look whether a JetStream stream holds topic %s", errUnanswered, b.p.where, b.p.opts.PublishWait, b.place.topic)
 	case errors.Is(err, natsgo.ErrDisconnected), errors.Is(err, errCut), errors.Is(err, natsgo.ErrReconnectBufExceeded):
 		return fmt.Errorf("the connection to NATS at %s was cut: it is unknown whether it is stored; publish it again", b.p.where)

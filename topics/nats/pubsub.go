@@ -44,7 +44,7 @@ type PubSubOptions struct {
 	Replicas int
 	MaxAge   time.Duration
 
-	// PublishWait is how long the acknowledgements of one Publish may take; 0 is
+	// PublishWait is how long Publish waits for the next acknowledgement; 0 is
 	// 10 s.
 	PublishWait time.Duration
 

@@ -18,7 +18,10 @@ const (
 	// pullWait is how long the server holds a request that it cannot fill,
 	// pullSign how often it tells that it still does.
 	pullWait = 30 * time.Second
-	pullSign = 2 * time.Second
+	pullSign = time.Second
+	// pullRequests is how many requests, about, go under one address: an embedded
+	// server remembers each as long as the address is listened to.
+	pullRequests = 256
 	// drainWait is how long we wait for messages that were on their way when the
 	// subscription ended.
 	drainWait = time.Second
@@ -123,6 +126,7 @@ type worker struct {
 	*subscription
 	consumer jetstream.Consumer // nil when it must be looked for
 	messages jetstream.MessagesContext
+	left     int // how many messages may come before messages is replaced
 }
 
 func (w *worker) run() {
@@ -143,6 +147,8 @@ func (w *worker) receive() (jetstream.Msg, bool) {
 		case err == nil:
 			return m, true
 		case w.ending.Err() != nil:
+		case attempt == 0 && errors.Is(err, jetstream.ErrMsgIteratorClosed):
+			w.messages = nil // it was drained
 		default:
 			level := slog.LevelDebug
 			if attempt == 0 {
@@ -175,6 +181,10 @@ func (w *worker) try() (m jetstream.Msg, err error) {
 		if w.messages, err = w.consumer.Messages(jetstream.PullMaxMessages(ahead), jetstream.PullExpiry(pullWait), jetstream.PullHeartbeat(pullSign)); err != nil {
 			return nil, err
 		}
+		w.left = pullRequests * (ahead + 1) / 2
+	}
+	if w.left--; w.left == 0 {
+		w.messages.Drain() // what is on its way still comes
 	}
 	return w.messages.Next(jetstream.NextContext(w.ending))
 }
