@@ -40,15 +40,15 @@ const (
 	answerLast = 2 * time.Second
 )
 
-// message is a record on the topic of operating requests.
-type message struct {
+// opsRecord is a record on the topic of operating requests.
+type opsRecord struct {
 	key, kind, work string
 	data            []byte
 }
 
 // send writes a message, and again for a while where that fails: whoever reads it
 // twice knows it by its key or its work.
-func (m *message) send(ctx context.Context, c *client, topic string) error {
+func (m *opsRecord) send(ctx context.Context, c *client, topic string) error {
 	err := c.patiently(ctx, func() error {
 		request := &produce.Request{Acks: int16(kafkago.RequireAll), Timeout: int32(c.wait.Milliseconds())}
 		request.Topics = []produce.RequestTopic{{Topic: topic, Partitions: []produce.RequestPartition{{RecordSet: protocol.RecordSet{
@@ -76,8 +76,8 @@ func (m *message) send(ctx context.Context, c *client, topic string) error {
 }
 
 // receive reads what send wrote; data is the record's.
-func receive(r *record) message {
-	m := message{key: string(r.key), data: r.value}
+func receive(r *record) opsRecord {
+	m := opsRecord{key: string(r.key), data: r.value}
 	for _, h := range r.headers {
 		switch h.Key {
 		case headerOps:
@@ -134,7 +134,7 @@ func (b *Broker) ask(ctx context.Context, request []byte) ([][]byte, error) {
 	if err != nil || !exists { // nobody has ever served
 		return nil, err
 	}
-	m := message{key: rand.Text(), kind: opsAsk, data: request}
+	m := opsRecord{key: rand.Text(), kind: opsAsk, data: request}
 	if err := m.send(ctx, c, b.names.ops()); err != nil {
 		return nil, err
 	}
@@ -271,9 +271,9 @@ func (s *server) take(ctx context.Context, rec *record) {
 }
 
 // reply answers one request, and gives signs of work until then.
-func (s *server) reply(ctx context.Context, m *message) error {
+func (s *server) reply(ctx context.Context, m *opsRecord) error {
 	topic := s.b.names.ops()
-	sign := message{key: m.key, kind: opsWork, work: rand.Text()}
+	sign := opsRecord{key: m.key, kind: opsWork, work: rand.Text()}
 	if err := sign.send(ctx, s.b.client, topic); err != nil {
 		return err
 	}
@@ -296,7 +296,7 @@ func (s *server) reply(ctx context.Context, m *message) error {
 	data := s.answer(ctx, m.data)
 	stop()
 	signs.Wait()
-	done := message{key: m.key, kind: opsDone, work: sign.work, data: data}
+	done := opsRecord{key: m.key, kind: opsDone, work: sign.work, data: data}
 	if ctx.Err() != nil { // the work is done, and who asked should know
 		last, cancel := context.WithTimeout(context.WithoutCancel(ctx), answerLast)
 		defer cancel()
