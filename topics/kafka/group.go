@@ -85,7 +85,7 @@ func (g *group) join() (*kafkago.ConsumerGroup, error) {
 			ClientID: g.client.transport.ClientID, DialFunc: g.open.dial, Timeout: g.client.wait / 2,
 			TLS: g.s.opts.TLS, SASLMechanism: mechanism,
 		},
-		SessionTimeout: how.Session, HeartbeatInterval: how.Session / 5, Timeout: g.client.wait / 2,
+		SessionTimeout: how.Session, HeartbeatInterval: how.Session / 10, Timeout: g.client.wait / 2,
 		// Members that must give partitions away have time to handle what they have.
 		RebalanceTimeout:      max(how.Session, how.CloseTimeout+5*time.Second),
 		WatchPartitionChanges: true, JoinGroupBackoff: retryMost,
@@ -219,7 +219,7 @@ func (t *turn) keep(h *handout, ctx context.Context) {
 			h.giveUp()
 			return
 		}
-		if !pause(ctx, t.s.how.Session/5) {
+		if !pause(ctx, t.s.how.Session/10) {
 			return
 		}
 	}

@@ -56,6 +56,7 @@ func newSubscriber(t *testing.T, opts Options, how SubscriberOptions) *Subscribe
 func makeTopic(t *testing.T, brokers []string, topic string, partitions int32) {
 	t.Helper()
 	c := writer(t, brokers, "")
+	defer c.Close()
 	if err := createTopic(t.Context(), c, topic, partitions); err != nil {
 		t.Fatal(err)
 	}
