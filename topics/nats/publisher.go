@@ -92,15 +92,15 @@ func (p *Publisher) Publish(topic string, messages ...*message.Message) error {
 	if err != nil {
 		return fmt.Errorf("publish: %w", err)
 	}
-	if err := p.prepare(messages[0].Context(), where); err != nil {
-		return fmt.Errorf("publish: %w", err)
-	}
 	b := &publishing{p: p, place: where, errs: make([]error, len(messages)), patience: time.NewTimer(p.opts.PublishWait)}
 	defer b.patience.Stop()
 	b.ctx, b.refuse = context.WithCancelCause(context.Background())
 	defer b.refuse(nil)
 	defer p.watch(where.watched(), b.refuse)()
-	if err := p.connected(b.ctx); err != nil {
+	if err = p.connected(b.ctx); err == nil {
+		err = p.prepare(b.ctx, where)
+	}
+	if err != nil {
 		return fmt.Errorf("publish: %w", err)
 	}
 	b.publish(messages)

@@ -1,6 +1,8 @@
 package nats
 
 import (
+	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -46,7 +48,7 @@ func TestPubSubServer(t *testing.T) {
 	topictest.RunPubSub(t, topictest.PubSub{
 		Features: tests.Features{ConsumerGroups: true, GuaranteedOrder: true, Persistent: true},
 		New: func(t *testing.T) topictest.PubSubBackend {
-			server := startServer(t, "nats-server", "")
+			server := startServer(t, "nats-server", fmt.Sprintf("jetstream { store_dir: %q }", t.TempDir()))
 			proxy := topictest.NewProxy(t, server.addr, headerBatchCommit, `"batch":"`)
 			options := Options{URL: server.url(), leaseTTL: 2 * time.Second, ackWait: 2 * time.Second}
 			return topictest.PubSubBackend{
@@ -80,10 +82,23 @@ func TestPubSubListener(t *testing.T) {
 			b := open(t, Options{Listen: "127.0.0.1:0"})
 			return topictest.PubSubBackend{
 				New: func(t *testing.T, group string) (message.Publisher, message.Subscriber) {
-					return nil, newSubscriber(t, pubSubOptions(t, "nats://"+b.Addr(), group))
+					opts := pubSubOptions(t, "nats://"+b.Addr(), group)
+					var said *log
+					said, opts.Logger = newLog(t)
+					t.Cleanup(func() {
+						if strings.Contains(strings.ToLower(said.String()), "permission") {
+							t.Errorf("it asked for more than readers may do:\n%s", said)
+						}
+					})
+					return nil, newSubscriber(t, opts)
 				},
 				Open:  func(*testing.T) topics.Broker { return b },
 				Topic: eventTopic,
+				Restart: func(t *testing.T) { // as after a full disk
+					if err := b.restart(t.Context(), b.session); err != nil {
+						t.Fatal(err)
+					}
+				},
 			}
 		},
 	})
