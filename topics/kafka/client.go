@@ -28,6 +28,7 @@ type client struct {
 	where     string // the brokers, for messages
 	wait      time.Duration
 	stop      context.CancelFunc
+	open      *connections
 }
 
 // newClient returns a client that knows these topics only; it connects with its
@@ -42,12 +43,13 @@ func newClient(opts *Options, known ...string) (*client, error) {
 		id += " " + opts.Name
 	}
 	ctx, stop := context.WithCancel(context.Background())
+	open := newConnections(opts.requestWait / 2)
 	return &client{
 		transport: &kafkago.Transport{
-			ClientID: id, TLS: opts.TLS, SASL: mechanism, DialTimeout: opts.requestWait / 2,
+			Dial: open.dial, ClientID: id, TLS: opts.TLS, SASL: mechanism, DialTimeout: opts.requestWait / 2,
 			MetadataTTL: metadataAge, MetadataTopics: known, Context: ctx,
 		},
-		addr: kafkago.TCP(opts.Brokers...), where: strings.Join(opts.Brokers, ","), wait: opts.requestWait, stop: stop,
+		addr: kafkago.TCP(opts.Brokers...), where: strings.Join(opts.Brokers, ","), wait: opts.requestWait, stop: stop, open: open,
 	}, nil
 }
 
@@ -65,10 +67,11 @@ func login(opts *Options) (sasl.Mechanism, error) {
 	return nil, fmt.Errorf("there is no SASL mechanism %q: use plain, scram-sha-256 or scram-sha-512", opts.Mechanism)
 }
 
-// close gives the connections back.
+// close ends the connections, and with them what is under way.
 func (c *client) close() {
 	c.transport.CloseIdleConnections()
 	c.stop()
+	c.open.end()
 }
 
 // do sends one request and waits for its answer, for a bounded time. An error

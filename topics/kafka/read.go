@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	kafkago "github.com/segmentio/kafka-go"
@@ -50,7 +51,7 @@ type cursor struct {
 	// idle counts answers in a row that held nothing although the partition was
 	// the first that was asked for, and so would have come whatever its size.
 	idle int
-	held bool // not asked for: whoever set it will call wake
+	held atomic.Bool // not asked for: whoever unsets it calls wake
 
 	busy   bool      // a request is under way
 	large  bool      // ask for more at once
@@ -74,6 +75,8 @@ type reader struct {
 	cancel  context.CancelFunc
 	ctx     context.Context
 
+	share int32 // bytes of an answer that one partition may have
+
 	record     record
 	key, value []byte // what the record's are kept in
 }
@@ -88,7 +91,7 @@ type answer struct {
 func newReader(ctx context.Context, c *client, log *slog.Logger) *reader {
 	r := &reader{
 		client: c, log: log, cursors: map[partition]*cursor{}, answers: make(chan answer),
-		woken: make(chan struct{}, 1), tick: time.NewTicker(readTick),
+		woken: make(chan struct{}, 1), tick: time.NewTicker(readTick), share: readPart,
 	}
 	r.ctx, r.cancel = context.WithCancel(ctx)
 	return r
@@ -153,7 +156,7 @@ func (r *reader) ask() error {
 	now := time.Now()
 	var free []*cursor
 	for _, p := range r.order {
-		if !p.busy && !p.held && !now.Before(p.after) {
+		if !p.busy && !p.held.Load() && !now.Before(p.after) {
 			free = append(free, p)
 		}
 	}
@@ -180,7 +183,7 @@ func (r *reader) ask() error {
 		}
 	}
 	for _, cursors := range requests {
-		request := fetchRequest(cursors)
+		request := fetchRequest(cursors, r.share)
 		r.work.Go(func() {
 			a := answer{cursors: cursors}
 			m, err := r.client.doWithin(r.ctx, r.client.wait+readWait, request)
@@ -195,7 +198,7 @@ func (r *reader) ask() error {
 	return nil
 }
 
-func fetchRequest(cursors []*cursor) *fetch.Request {
+func fetchRequest(cursors []*cursor, share int32) *fetch.Request {
 	request := &fetch.Request{
 		ReplicaID: -1, MaxWaitTime: int32(readWait.Milliseconds()), MinBytes: 1, MaxBytes: readBytes,
 		IsolationLevel: committed, SessionEpoch: -1, // no session
@@ -208,7 +211,7 @@ func fetchRequest(cursors []*cursor) *fetch.Request {
 		if i == len(request.Topics) {
 			request.Topics = append(request.Topics, fetch.RequestTopic{Topic: p.topic})
 		}
-		size := int32(readPart)
+		size := share
 		if p.large {
 			size, request.MaxBytes = readLarge, readLarge
 		}
