@@ -20,8 +20,9 @@ import (
 
 // Environment variables that say which Kafka tests use.
 const (
-	// given is the address of a broker, as host:port, or "off" for none.
+	// given is the address of a broker, as host:port, or off for none.
 	given = "MILLRACE_TEST_KAFKA"
+	off   = "off"
 	// version is that of the brokers that are started, and should be that of
 	// the given one.
 	version = "MILLRACE_TEST_KAFKA_VERSION"
@@ -32,8 +33,8 @@ var shared struct {
 	sync.Mutex
 	asked   bool
 	addr    string
-	missing string // why there is none
-	broker  *process
+	missing string   // why there is none
+	broker  *process // one that was started here; it lives while its stdin is open
 }
 
 // Addr returns the address of a broker that all tests share, and that stays to
@@ -48,7 +49,7 @@ func Addr(t testing.TB) string {
 	defer shared.Unlock()
 	if !shared.asked {
 		shared.asked = true
-		shared.addr, shared.missing = find(t)
+		shared.addr, shared.missing, shared.broker = find(t)
 	}
 	if shared.missing != "" {
 		none(t, shared.missing)
@@ -57,42 +58,46 @@ func Addr(t testing.TB) string {
 }
 
 // find returns the shared broker's address, or why there is none.
-func find(t testing.TB) (addr, missing string) {
+func find(t testing.TB) (addr, missing string, started *process) {
 	t.Helper()
-	switch addr := os.Getenv(given); addr {
-	case "":
-	case "off":
-		return "", given + " is off"
-	default:
+	if addr := os.Getenv(given); addr != "" && addr != off {
 		if err := answers(addr, 30*time.Second); err != nil {
 			t.Fatalf("%s names the broker %s, which does not answer: %v", given, addr, err)
 		}
-		return addr, ""
+		return addr, "", nil
 	}
 	in, missing := installed()
-	if missing != "" {
-		return "", missing
-	}
-	if os.Getenv(version) == "" {
+	if missing == "" && os.Getenv(version) == "" && os.Getenv(given) != off {
 		usual := "127.0.0.1:" + in.pins["KAFKA_PORT"]
 		if answers(usual, 5*time.Second) == nil {
-			return usual, ""
+			return usual, "", nil
 		}
 	}
-	if missing := in.fetch(Version()); missing != "" {
-		return "", missing
+	in, missing = able(Version())
+	if missing != "" {
+		return "", missing, nil
 	}
-	folder, err := os.MkdirTemp("", "millrace-kafka-")
+	folder, err := os.MkdirTemp("", "millrace-kafka-") //nolint:usetesting // it outlives the test; the broker's end removes it
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := in.launch(Version(), folder, nil)
+	started, err = in.launch(Version(), folder, nil, nil)
 	if err != nil {
 		os.RemoveAll(folder)
 		t.Fatal(err)
 	}
-	shared.broker = p // keeps its stdin open
-	return p.addr(), ""
+	return started.addr(), "", started
+}
+
+// able finds what a broker of a version takes, or says why there can be none.
+func able(version string) (in installation, missing string) {
+	if os.Getenv(given) == off {
+		return in, given + " is " + off
+	}
+	if in, missing = installed(); missing == "" {
+		missing = in.fetch(version)
+	}
+	return in, missing
 }
 
 // none ends a test that cannot run without a broker.
@@ -116,7 +121,7 @@ func Version() string {
 	return in.pins["KAFKA"]
 }
 
-// answers waits until a Kafka broker answers at an address.
+// answers says whether a Kafka broker answers at an address, within some time.
 func answers(addr string, within time.Duration) error {
 	ctx, cancel := context.WithTimeout(context.Background(), within)
 	defer cancel()
