@@ -1,6 +1,7 @@
 package kafkatest
 
 import (
+	"fmt"
 	"os"
 	"runtime"
 	"strings"
@@ -17,22 +18,12 @@ type verdict struct {
 func (v *verdict) Helper() {}
 
 func (v *verdict) Fatal(args ...any) {
-	v.failed, _ = args[0].(string)
-	runtime.Goexit()
-}
-
-func (v *verdict) Fatalf(format string, args ...any) {
-	v.failed = format
-	for _, a := range args {
-		if s, ok := a.(string); ok {
-			v.failed += " " + s
-		}
-	}
+	v.failed = fmt.Sprint(args...)
 	runtime.Goexit()
 }
 
 func (v *verdict) Skip(args ...any) {
-	v.skipped, _ = args[0].(string)
+	v.skipped = fmt.Sprint(args...)
 	runtime.Goexit()
 }
 
@@ -48,19 +39,24 @@ func judge(test func(t testing.TB)) *verdict {
 	return v
 }
 
+// Without Kafka tests are skipped, each of them, and in CI they fail.
 func TestWithoutKafka(t *testing.T) {
 	t.Setenv(given, off)
-	if _, missing, _ := find(t); !strings.Contains(missing, given) {
-		t.Errorf("find says that %q is missing", missing)
-	}
-	start := func(t testing.TB) { Start(t) }
-	t.Setenv("CI", "")
-	if v := judge(start); v.failed != "" || !strings.Contains(v.skipped, "make kafka-up") {
-		t.Errorf("without CI: %+v", v)
-	}
-	t.Setenv("CI", "true")
-	if v := judge(start); v.skipped != "" || !strings.Contains(v.failed, given) {
-		t.Errorf("with CI: %+v", v)
+	var none choice
+	for name, test := range map[string]func(testing.TB){
+		"Addr":  func(t testing.TB) { none.get(t) },
+		"Start": func(t testing.TB) { Start(t) },
+	} {
+		for range 2 {
+			t.Setenv("CI", "")
+			if v := judge(test); v.failed != "" || !strings.Contains(v.skipped, "make kafka-up") {
+				t.Errorf("%s without CI: %+v", name, v)
+			}
+			t.Setenv("CI", "true")
+			if v := judge(test); v.skipped != "" || !strings.Contains(v.failed, given+" is off") {
+				t.Errorf("%s with CI: %+v", name, v)
+			}
+		}
 	}
 }
 
@@ -72,9 +68,12 @@ func TestNamedBrokerThatIsAway(t *testing.T) {
 	}
 	t.Setenv("CI", "")
 	t.Setenv(given, loopback(port))
-	v := judge(func(t testing.TB) { find(t) })
-	if v.skipped != "" || !strings.Contains(v.failed, loopback(port)) {
-		t.Errorf("it says %+v", v)
+	var away choice
+	for range 2 {
+		v := judge(func(t testing.TB) { away.get(t) })
+		if v.skipped != "" || !strings.Contains(v.failed, loopback(port)) {
+			t.Errorf("it says %+v", v)
+		}
 	}
 }
 
@@ -83,14 +82,18 @@ func TestBrokerOfThisProcess(t *testing.T) {
 	mustBeAble(t)
 	t.Setenv(version, Version()) // not the one of make kafka-up, whose version may be another
 	t.Setenv(given, "")
-	addr, missing, started := find(t)
-	if missing != "" || started == nil {
-		t.Fatalf("find says %q, %q", addr, missing)
+	var own choice
+	addr := own.get(t)
+	if own.started == nil {
+		t.Fatalf("it chose %s", addr)
 	}
-	defer os.RemoveAll(started.folder)
-	defer started.kill()
+	defer os.RemoveAll(own.started.folder)
+	defer own.started.kill()
 	if err := answers(addr, 10*time.Second); err != nil {
 		t.Error(err)
+	}
+	if again := own.get(t); again != addr {
+		t.Errorf("it chose %s, and then %s", addr, again)
 	}
 }
 

@@ -1,22 +1,26 @@
 package kafkatest
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// User may log in. Name and password have letters, digits and dashes only.
+// User may log in. Kafka's tools read neither quotes, commas nor brackets in a
+// name or a password.
 type User struct{ Name, Password string }
 
 // SASL has clients log in as one of the users, by PLAIN, SCRAM-SHA-256 or
 // SCRAM-SHA-512, whichever they choose.
 func SASL(users ...User) Options { return Options{Users: users} }
 
-// ACLs has clients log in, and lets them do only what [Broker.Allow] allowed.
+// ACLs has clients log in, and lets them do only what [Broker.Allow] allowed. A
+// client with a certificate of [MutualTLS] and no login is the user "CN=client".
 func ACLs(users ...User) Options { return Options{Users: users, ACLs: true} }
 
 // TLS has clients speak TLS. Together with [SASL] they log in over it.
@@ -96,14 +100,15 @@ func (o Options) formatArguments() (args []string) {
 
 // Allow lets a user of a broker with [ACLs] do something with a topic, a group
 // or a transactional id of that name, or the cluster, which is named
-// "kafka-cluster". The name "*" stands for all.
+// "kafka-cluster". The name "*" stands for all. It returns when it holds.
 func (b *Broker) Allow(t testing.TB, user string, kind kmsg.ACLResourceType, name string, operations ...kmsg.ACLOperation) {
 	t.Helper()
+	principal := "User:" + user
 	req := kmsg.NewPtrCreateACLsRequest()
 	for _, operation := range operations {
 		c := kmsg.NewCreateACLsRequestCreation()
 		c.ResourceType, c.ResourceName, c.ResourcePatternType = kind, name, kmsg.ACLResourcePatternTypeLiteral
-		c.Principal, c.Host, c.Operation, c.PermissionType = "User:"+user, "*", operation, kmsg.ACLPermissionTypeAllow
+		c.Principal, c.Host, c.Operation, c.PermissionType = principal, "*", operation, kmsg.ACLPermissionTypeAllow
 		req.Creations = append(req.Creations, c)
 	}
 	request(t, b.Admin(), req, func(resp *kmsg.CreateACLsResponse) error {
@@ -114,4 +119,18 @@ func (b *Broker) Allow(t testing.TB, user string, kind kmsg.ACLResourceType, nam
 		}
 		return nil
 	})
+	// The controller has it; the broker hears of it a moment later.
+	holds := kmsg.NewPtrDescribeACLsRequest()
+	holds.ResourceType, holds.ResourceName, holds.ResourcePatternType = kind, &name, kmsg.ACLResourcePatternTypeLiteral
+	holds.Principal, holds.PermissionType = &principal, kmsg.ACLPermissionTypeAllow
+	for _, operation := range operations {
+		holds.Operation = operation
+		eventually(t, b.Admin(), "the broker knows the ACL", func(ctx context.Context, cl *kgo.Client) (bool, error) {
+			resp, err := holds.RequestWith(ctx, cl)
+			if err == nil {
+				err = kerr.ErrorForCode(resp.ErrorCode)
+			}
+			return err == nil && len(resp.Resources) > 0, err
+		})
+	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -17,7 +18,7 @@ import (
 )
 
 var (
-	ann = User{"ann", "water-1"}
+	ann = User{"ann", `s3cr/et\1=;x`}
 	bob = User{"bob", "water-2"}
 )
 
@@ -28,19 +29,22 @@ func plainAs(u User) sasl.Mechanism {
 // write sends one record as a client that is set up in a way.
 func write(t *testing.T, addr, topic string, opts ...kgo.Opt) error {
 	t.Helper()
-	opts = append(opts, kgo.SeedBrokers(addr), kgo.DefaultProduceTopic(topic),
-		// What is refused is not tried again.
-		kgo.RequestRetries(0), kgo.RetryTimeout(time.Second), kgo.RecordDeliveryTimeout(5*time.Second))
-	cl, err := kgo.NewClient(opts...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer cl.Close()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	if err := cl.Ping(ctx); err != nil {
+	client := func(more ...kgo.Opt) *kgo.Client {
+		cl, err := kgo.NewClient(slices.Concat(opts, more, []kgo.Opt{kgo.SeedBrokers(addr), kgo.DisableIdempotentWrite()})...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return cl
+	}
+	ping := client(kgo.RequestRetries(0)) // what is refused is not tried again
+	defer ping.Close()
+	if err := ping.Ping(ctx); err != nil {
 		return err
 	}
+	cl := client(kgo.DefaultProduceTopic(topic))
+	defer cl.Close()
 	return cl.ProduceSync(ctx, kgo.StringRecord("by "+topic)).FirstErr()
 }
 

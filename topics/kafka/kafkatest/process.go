@@ -138,6 +138,7 @@ func (p *process) ready(from int64) error {
 		ended := p.endedWithin(20 * time.Millisecond)
 		text, err := os.ReadFile(p.logFile())
 		if err != nil {
+			p.kill()
 			return err
 		}
 		said := text[min(int(from), len(text)):]
