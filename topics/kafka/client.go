@@ -44,7 +44,7 @@ func newClient(opts *Options, known ...string) (*client, error) {
 	ctx, stop := context.WithCancel(context.Background())
 	return &client{
 		transport: &kafkago.Transport{
-			ClientID: id, TLS: opts.TLS, SASL: mechanism, DialTimeout: opts.requestWait / 2,
+			Dial: opts.dial, ClientID: id, TLS: opts.TLS, SASL: mechanism, DialTimeout: opts.requestWait / 2,
 			MetadataTTL: metadataAge, MetadataTopics: known, Context: ctx,
 		},
 		addr: kafkago.TCP(opts.Brokers...), where: strings.Join(opts.Brokers, ","), wait: opts.requestWait, stop: stop,

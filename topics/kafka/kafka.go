@@ -17,6 +17,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"sync"
 	"time"
 
@@ -66,6 +67,8 @@ type Options struct {
 	// What tests shorten or replace.
 	session     time.Duration // how long a holder of a stream lives without a sign
 	requestWait time.Duration // how long one request may take
+	// dial connects to a broker; nil: as the system does.
+	dial func(ctx context.Context, network, address string) (net.Conn, error)
 }
 
 const (
