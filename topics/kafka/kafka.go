@@ -66,6 +66,8 @@ type Options struct {
 	// What tests shorten or replace.
 	session     time.Duration // how long a holder of a stream lives without a sign
 	requestWait time.Duration // how long one request may take
+	// dial connects to a broker; nil: as the system does.
+	dial reach
 }
 
 const (

@@ -81,4 +81,3 @@ func TestPubSubReal(t *testing.T) {
 		return be
 	}})
 }
-
