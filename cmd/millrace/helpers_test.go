@@ -46,7 +46,16 @@ type child struct {
 
 func startChild(t *testing.T, args ...string) *child {
 	t.Helper()
+	return startChildWith(t, nil, args...)
+}
+
+// startChildWith is startChild with a standard input; nil: none.
+func startChildWith(t *testing.T, in *os.File, args ...string) *child {
+	t.Helper()
 	c := &child{t: t, cmd: exec.Command(os.Args[0], args...), notes: &lockedBuffer{}, done: make(chan struct{})}
+	if in != nil {
+		c.cmd.Stdin = in
+	}
 	c.cmd.Env = append(os.Environ(), childEnv+"=1")
 	c.cmd.Stderr, c.cmd.Stdout = c.notes, c.notes
 	if err := c.cmd.Start(); err != nil {
