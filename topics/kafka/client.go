@@ -140,15 +140,25 @@ func (c *client) offset(ctx context.Context, topic string, partition int32, at i
 	if err != nil {
 		return 0, fmt.Errorf("asking for an offset of %s/%d: %w", topic, partition, err)
 	}
-	for _, t := range answer.(*listoffsets.Response).Topics {
-		for _, p := range t.Partitions {
-			if p.ErrorCode != 0 {
-				return 0, fmt.Errorf("asking for an offset of %s/%d: %w", topic, partition, kafkago.Error(p.ErrorCode))
-			}
-			return p.Offset, nil
+	found := answer.(*listoffsets.Response).Topics
+	if len(found) != 1 || len(found[0].Partitions) != 1 {
+		return 0, fmt.Errorf("asking for an offset of %s/%d: the answer is not about it", topic, partition)
+	}
+	if p := found[0].Partitions[0]; p.ErrorCode == 0 {
+		return p.Offset, nil
+	}
+	return 0, fmt.Errorf("asking for an offset of %s/%d: %w", topic, partition, kafkago.Error(found[0].Partitions[0].ErrorCode))
+}
+
+// patiently reads again while the cluster is busy with itself, for a bounded time.
+func (c *client) patiently(ctx context.Context, read func() error) error {
+	deadline := time.Now().Add(c.wait)
+	for wait := 10 * time.Millisecond; ; wait = min(2*wait, time.Second) {
+		err := read()
+		if err == nil || !again(err) || ctx.Err() != nil || time.Now().After(deadline) || !pause(ctx, wait) {
+			return err
 		}
 	}
-	return 0, fmt.Errorf("asking for an offset of %s/%d: the answer is empty", topic, partition)
 }
 
 // again says whether a request may succeed when it is sent once more: always
@@ -162,7 +172,7 @@ func again(err error) bool {
 	case kafkago.UnknownTopicOrPartition, kafkago.LeaderNotAvailable, kafkago.NotLeaderForPartition, kafkago.RequestTimedOut,
 		kafkago.BrokerNotAvailable, kafkago.ReplicaNotAvailable, kafkago.NetworkException, kafkago.GroupLoadInProgress,
 		kafkago.GroupCoordinatorNotAvailable, kafkago.NotCoordinatorForGroup, kafkago.NotEnoughReplicas,
-		kafkago.NotEnoughReplicasAfterAppend, kafkago.ConcurrentTransactions, kafkago.KafkaStorageError:
+		kafkago.NotEnoughReplicasAfterAppend, kafkago.ConcurrentTransactions, kafkago.KafkaStorageError, kafkago.OffsetNotAvailable:
 		return true
 	}
 	return false

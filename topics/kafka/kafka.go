@@ -114,7 +114,9 @@ type Broker struct {
 	cancel context.CancelFunc
 	once   sync.Once
 
-	limits topics.Limits // set by Open
+	limitsMu   sync.Mutex
+	limits     topics.Limits
+	batchBytes int // of a record batch
 
 	heldMu  sync.Mutex
 	held    map[events.StreamKey]*stream
@@ -151,13 +153,31 @@ func Open(ctx context.Context, opts Options) (*Broker, error) {
 
 func (b *Broker) start(ctx context.Context) error {
 	if err := b.client.connect(ctx); err != nil {
-		return err
+		return b.explain(err)
 	}
 	return b.prepareTopics(ctx)
 }
 
 // Limits returns what the topics take.
-func (b *Broker) Limits() topics.Limits { return b.limits }
+func (b *Broker) Limits() topics.Limits {
+	b.limitsMu.Lock()
+	defer b.limitsMu.Unlock()
+	return b.limits
+}
+
+// batchLimit is how many bytes a record batch may have.
+func (b *Broker) batchLimit() int {
+	b.limitsMu.Lock()
+	defer b.limitsMu.Unlock()
+	return b.batchBytes
+}
+
+func (b *Broker) setLimits(batchBytes int) {
+	b.limitsMu.Lock()
+	defer b.limitsMu.Unlock()
+	b.batchBytes = batchBytes
+	b.limits = topics.Limits{Messages: commitMessages, Bytes: batchBytes - recordRoom - headersRoom}
+}
 
 // Ready returns nil when every partition that commits may need has a leader.
 func (b *Broker) Ready(ctx context.Context) error {
@@ -166,7 +186,7 @@ func (b *Broker) Ready(ctx context.Context) error {
 	}
 	for _, topic := range b.names.known() {
 		if _, err := b.client.partitions(ctx, topic); err != nil {
-			return fmt.Errorf("Kafka at %s cannot take commits: %w", b.client.where, err)
+			return fmt.Errorf("the Kafka at %s cannot take commits: %w", b.client.where, err)
 		}
 	}
 	return nil

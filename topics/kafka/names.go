@@ -56,7 +56,6 @@ func keyText(k events.StreamKey) string {
 const (
 	checkpointPrefix = "checkpoint/"
 	ledgerPrefix     = "ledger/"
-	topicPrefix      = "topic/" // how many partitions a topic had
 )
 
 func checkpointKey(k events.StreamKey) string { return checkpointPrefix + keyText(k) }
