@@ -143,7 +143,7 @@ type operator struct {
 	transport  *http.Transport
 }
 
-func openOperator(ctx context.Context, file *config.File, log *slog.Logger) (*operator, error) {
+func openOperator(ctx context.Context, file *config.File, how opening, log *slog.Logger) (*operator, error) {
 	o := &operator{file: file, log: log, transport: connectors.NewTransport()}
 	var err error
 	if o.connectors, err = build(file, connectors.Env{Budgets: connectors.NewBudgets(), Transport: o.transport, Now: time.Now}); err != nil {
@@ -154,7 +154,7 @@ func openOperator(ctx context.Context, file *config.File, log *slog.Logger) (*op
 			return nil, &UsageError{fmt.Errorf("the account of the connector %s stands in a variable that is not set here: set it as for the service", c.Name)}
 		}
 	}
-	if o.broker, err = openBroker(ctx, file, log, toOperate); err != nil {
+	if o.broker, err = openBroker(ctx, file, log, how); err != nil {
 		return nil, err
 	}
 	return o, nil
@@ -162,8 +162,8 @@ func openOperator(ctx context.Context, file *config.File, log *slog.Logger) (*op
 
 // openStreams opens what an operating command works with, and finds the streams
 // that CONNECTOR[/STREAM] names; all for "".
-func openStreams(ctx context.Context, file *config.File, name string, log *slog.Logger) (*operator, []*connectors.Stream, error) {
-	o, err := openOperator(ctx, file, log)
+func openStreams(ctx context.Context, file *config.File, name string, how opening, log *slog.Logger) (*operator, []*connectors.Stream, error) {
+	o, err := openOperator(ctx, file, how, log)
 	if err != nil {
 		return nil, nil, err
 	}
