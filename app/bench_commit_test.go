@@ -17,13 +17,20 @@ import (
 
 // BenchmarkUpToCommit is the way from HTTP page to commit without what the broker
 // costs: all records of the source are read, split, mapped, identified,
-// deduplicated and encoded, for a broker that only counts them.
+// deduplicated and encoded, for a broker that only counts them. What a commit takes
+// however little it holds, the pages that wait for it share.
 func BenchmarkUpToCommit(b *testing.B) {
 	addr := startSource(b)
+	for _, commit := range []time.Duration{0, 10 * time.Millisecond} {
+		b.Run("commit="+commit.String(), func(b *testing.B) { benchUpToCommit(b, addr, commit) })
+	}
+}
+
+func benchUpToCommit(b *testing.B, addr string, commit time.Duration) {
 	var took, cpu time.Duration
 	var allocs, bytes, messages, commits uint64
 	for b.Loop() {
-		broker := &countingBroker{}
+		broker := &countingBroker{wait: commit}
 		run := benchIngestTo(b, addr, broker)
 		var before, after runtime.MemStats
 		runtime.GC()
@@ -76,7 +83,8 @@ connectors:
 
 // countingBroker takes everything and keeps nothing: it counts.
 type countingBroker struct {
-	topics.Broker // nil: nothing else is asked of it
+	topics.Broker               // nil: nothing else is asked of it
+	wait          time.Duration // of each commit
 	messages      int
 	commits       int
 }
@@ -99,6 +107,7 @@ func (s countingStream) Checkpoint(context.Context) ([]byte, error) { return nil
 func (s countingStream) Entries(context.Context) ([]string, error) { return nil, nil }
 
 func (s countingStream) Commit(_ context.Context, c *topics.Commit) error {
+	time.Sleep(s.broker.wait)
 	s.broker.messages += len(c.Messages)
 	s.broker.commits++
 	return nil

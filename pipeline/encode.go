@@ -152,8 +152,15 @@ type encoder struct {
 // attributesOf is more attributes than an event has.
 const attributesOf = 14
 
-// begin forgets the messages that were made before.
+// keepBytes is how large a buffer may be that is kept, however little of it is used.
+const keepBytes = 4 << 20
+
+// begin forgets the messages that were made before, and gives back the memory of
+// what was much larger.
 func (c *encoder) begin() {
+	if cap(c.data) > keepBytes && len(c.data) < cap(c.data)/4 {
+		c.messages, c.attrs, c.data = nil, nil, nil
+	}
 	c.messages, c.attrs, c.data = c.messages[:0], c.attrs[:0], c.data[:0]
 	clear(c.large)
 }
