@@ -223,7 +223,7 @@ func (i *Ingest) tenure(ctx context.Context) error {
 	i.offer(t)
 	defer i.withdraw(t)
 	reads := i.reads
-	reads.Store = t
+	reads.Store, reads.Join = t, mostRecords(i.opts.Broker.Limits())
 	sub := connectors.NewSubscriber(i.stream, reads)
 	i.reading(sub)
 	defer i.reading(nil)
