@@ -5,10 +5,12 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kfake"
 
 	"github.com/millrace-io/millrace/simulator"
+	"github.com/millrace-io/millrace/topics/kafka"
 	"github.com/millrace-io/millrace/topics/kafka/kafkatest"
 )
 
@@ -64,6 +66,50 @@ func TestStateMovesToKafka(t *testing.T) {
 }
 
 func TestStateMovesFromKafka(t *testing.T) { stateMoves(t, newFake(t), newEmbedded(t)) }
+
+func TestCommandsOnKafka(t *testing.T) {
+	for name, test := range map[string]func(*testing.T){
+		"cursor":       func(t *testing.T) { cursorOnAServerOfYours(t, newFake(t)) },
+		"backfill":     func(t *testing.T) { backfillOnAServerOfYours(t, newFake(t)) },
+		"dead-letters": func(t *testing.T) { deadLettersOnAServerOfYours(t, newFake) },
+		"others":       testOtherCommands,
+		"state": func(t *testing.T) {
+			on := newFake(t).(kafkaCluster)
+			b, err := kafka.Open(t.Context(), kafka.Options{Brokers: on.brokers, Prefix: on.prefix, Partitions: 3})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer b.Close()
+			stateIsHeld(t, on, b)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			test(t)
+		})
+	}
+}
+
+// A cluster where nothing was made yet can be checked; events are printed as they
+// are committed, or all of them.
+func testOtherCommands(t *testing.T) {
+	w := startWorld(t, simulator.Options{Seed: 84, Backlog: 100, Span: time.Hour})
+	path := w.configure(t, settings{on: newFake(t), extra: live})
+	if said := must(t, "check", "--connect", "-c", path); strings.Count(said, "  ok") != 2 || !strings.Contains(said, "kafka ") {
+		t.Errorf("check says\n%s", said)
+	}
+	c := startChild(t, "run", "-c", path)
+	if out := must(t, "tail", "message", "--from", "beginning", "-n", "100", "-o", "json", "-c", path); strings.Count(out, "\n") != 100 {
+		t.Errorf("tail prints %d lines", strings.Count(out, "\n"))
+	}
+	await(t, c, func() bool { return strings.Contains(must(t, "status", "-c", path), "reading") })
+	if code := c.stop(); code != 0 || !strings.Contains(c.notes.String(), `broker="Kafka at `) {
+		t.Errorf("exit code %d:\n%s", code, c.notes)
+	}
+	if said := must(t, "status", "-c", path); !strings.Contains(said, "stopped") {
+		t.Errorf("when nobody reads status says\n%s", said)
+	}
+}
 
 // A cluster that is away ends what wants it, and a file of certificates that is not
 // there is a mistake in the configuration.

@@ -18,6 +18,7 @@ import (
 	"github.com/millrace-io/millrace/events"
 	"github.com/millrace-io/millrace/ledger"
 	"github.com/millrace-io/millrace/simulator"
+	"github.com/millrace-io/millrace/topics"
 	"github.com/millrace-io/millrace/topics/nats"
 )
 
@@ -296,26 +297,14 @@ func TestImportRefuses(t *testing.T) {
 // Where a service reads, or waits for, a stream, its state is neither exported nor
 // replaced.
 func TestStateIsHeldByServices(t *testing.T) {
-	w := startWorld(t, simulator.Options{Seed: 83, Backlog: 200, Span: time.Hour})
-	other := w.configure(t, settings{broker: embeddedIn(filepath.Join(t.TempDir(), "data")), extra: fast})
-	must(t, "run", "--once", "-c", other)
-	file := exported(t, other)
-	refused := func(t *testing.T, path string, says ...string) {
-		t.Helper()
-		out := filepath.Join(t.TempDir(), "state.jsonl")
-		fails(t, 1, append(says, "stop it first", "would publish it again"), "state", "export", "-o", out, "-c", path)
-		if _, err := os.Stat(out); !os.IsNotExist(err) {
-			t.Errorf("what was refused has left a file: %v", err)
-		}
-		fails(t, 1, append(says, "stop it first"), "state", "import", "--replace", file, "-c", path)
-	}
 	t.Run("embedded", func(t *testing.T) {
 		t.Parallel()
-		dir := filepath.Join(t.TempDir(), "data")
-		path := w.configure(t, settings{broker: fmt.Sprintf("dir: %q, listen: %q", dir, freePort(t)), extra: fast})
+		w, file := someState(t)
+		on := newListening(t)
+		path := w.configure(t, settings{on: on, extra: fast})
 		c := startChild(t, "run", "-c", path)
 		await(t, c, func() bool { return strings.Contains(must(t, "status", "-c", path), "reading") })
-		refused(t, path, "a service runs on the directory "+dir)
+		stateIsRefused(t, path, file, "a service runs on the directory "+on.(embedded).dir)
 		if code := c.stop(); code != 0 {
 			t.Errorf("exit code %d:\n%s", code, c.notes)
 		}
@@ -324,34 +313,60 @@ func TestStateIsHeldByServices(t *testing.T) {
 	t.Run("yours", func(t *testing.T) {
 		t.Parallel()
 		server := startServer(t)
-		awaitServer(t, server.addr)
-		path := w.configure(t, settings{broker: fmt.Sprintf("url: %q", server.url()), extra: fast})
-		c, second := startChild(t, "run", "-c", path), startChild(t, "run", "-c", path)
-		await(t, c, func() bool {
-			return strings.Contains(must(t, "status", "-c", path), "reading") && strings.Contains(c.notes.String()+second.notes.String(), "another instance holds the stream")
-		})
-		refused(t, path, "support/", "is read by the service ")
-		for _, one := range []*child{c, second} {
-			if code := one.stop(); code != 0 {
-				t.Errorf("exit code %d:\n%s", code, one.notes)
-			}
-		}
-		// One that holds a stream and does not answer.
+		server.await()
 		b, err := nats.Open(t.Context(), nats.Options{URL: server.url()})
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer b.Close()
-		all, err := b.Checkpoints(t.Context())
-		if err != nil || len(all) != 2 {
-			t.Fatal(len(all), err)
-		}
-		s, err := b.Acquire(t.Context(), all[0].Key, "the silent", nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		fails(t, 1, []string{"is held by the silent: stop it first"}, "state", "export", "-c", path)
-		s.Release()
-		exported(t, path)
+		stateIsHeld(t, server, b)
 	})
+}
+
+// someState is the state of a world that was read.
+func someState(t *testing.T) (w *world, file string) {
+	t.Helper()
+	w = startWorld(t, simulator.Options{Seed: 83, Backlog: 200, Span: time.Hour})
+	path := w.configure(t, settings{on: newEmbedded(t), extra: fast})
+	must(t, "run", "--once", "-c", path)
+	return w, exported(t, path)
+}
+
+// stateIsRefused wants a state to be left alone, for a reason.
+func stateIsRefused(t *testing.T, path, file string, says ...string) {
+	t.Helper()
+	out := filepath.Join(t.TempDir(), "state.jsonl")
+	fails(t, 1, append(says, "stop it first", "would publish it again"), "state", "export", "-o", out, "-c", path)
+	if _, err := os.Stat(out); !os.IsNotExist(err) {
+		t.Errorf("what was refused has left a file: %v", err)
+	}
+	fails(t, 1, append(says, "stop it first"), "state", "import", "--replace", file, "-c", path)
+}
+
+// stateIsHeld has two instances read on a broker that others run, and then somebody
+// hold a stream who does not answer.
+func stateIsHeld(t *testing.T, on target, b topics.Broker) {
+	w, file := someState(t)
+	path := w.configure(t, settings{on: on, extra: fast})
+	c, second := startChild(t, "run", "-c", path), startChild(t, "run", "-c", path)
+	await(t, c, func() bool {
+		return strings.Contains(must(t, "status", "-c", path), "reading") && strings.Contains(c.notes.String()+second.notes.String(), "another instance holds the stream")
+	})
+	stateIsRefused(t, path, file, "support/", "is read by the service ")
+	for _, one := range []*child{c, second} {
+		if code := one.stop(); code != 0 {
+			t.Errorf("exit code %d:\n%s", code, one.notes)
+		}
+	}
+	all, err := b.Checkpoints(t.Context())
+	if err != nil || len(all) != 2 {
+		t.Fatal(len(all), err)
+	}
+	s, err := b.Acquire(t.Context(), all[0].Key, "the silent", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fails(t, 1, []string{"is held by the silent: stop it first"}, "state", "export", "-c", path)
+	s.Release()
+	exported(t, path)
 }
