@@ -21,9 +21,9 @@ const (
 	// offsetsVersion is the newest version of the requests for places that needs
 	// nothing which we do not know.
 	offsetsVersion = 5
-	// joinLate is the age from which on connections are cut that keep a member
-	// which wants to leave: kafka-go would wait for the other members to join.
-	joinLate = time.Second
+	// leaveLook is how often a member that wants to leave looks whether kafka-go
+	// lets it.
+	leaveLook = time.Second
 )
 
 // group is a subscription's membership in its consumer group. kafka-go joins and
@@ -95,21 +95,26 @@ func (g *group) join() (*kafkago.ConsumerGroup, error) {
 	})
 }
 
-// leave leaves the group and waits for kafka-go.
+// leave leaves the group and waits for kafka-go. One that is joining waits for
+// the other members, and none of them may be slower than this; where one is, its
+// connection is cut, and the group will miss a member that it does not know yet.
 func (g *group) leave(members *kafkago.ConsumerGroup) {
 	left := make(chan struct{})
 	go func() {
 		defer close(left)
 		_ = members.Close()
 	}()
-	tick := time.NewTicker(joinLate / 5)
+	late := time.Now().Add(g.s.how.CloseTimeout + g.s.how.Session)
+	tick := time.NewTicker(leaveLook)
 	defer tick.Stop()
 	for {
 		select {
 		case <-left:
 			return
 		case <-tick.C:
-			g.open.endOlder(joinLate)
+			if time.Now().After(late) {
+				g.open.endOlder(leaveLook)
+			}
 		}
 	}
 }
