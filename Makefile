@@ -20,21 +20,28 @@ NATS           = $(shell go list -m -f '{{.Version}}' $(NATS_MODULE))
 NATS_MODULE   := github.com/nats-io/nats-server/v2
 PROMETHEUS     = $(shell go list -C deploy/tools -m -f '{{.Version}}' $(PROMETHEUS_MODULE))
 PROMETHEUS_MODULE := github.com/prometheus/prometheus
+include deploy/kafka/versions.env
 
 CONFIG   ?= millrace.yaml
 COUNT    ?= 3
 FUZZTIME ?= 10s
+# Of Apache Kafka; empty: the pinned version, and the port that goes with it.
+VERSION  ?=
+PORT     ?=
 
-.PHONY: build test race fuzz lint docs bench run check tools servers watchers
+.PHONY: build test race fuzz lint docs bench run check tools servers watchers kafka-up kafka-down kafka-test
+
+# Runs a command with Apache Kafka beside it, where it can be had.
+WITH_KAFKA = deploy/kafka/with.sh $(or $(VERSION),$(KAFKA))
 
 build: ## the program, static, into bin/
 	CGO_ENABLED=0 go build -trimpath -o bin/millrace ./cmd/millrace
 
 test: servers watchers ## the whole suite
-	go test -race -shuffle=on -timeout 20m ./...
+	$(WITH_KAFKA) go test -race -shuffle=on -timeout 20m ./...
 
 race: servers ## the whole suite, COUNT times
-	go test -race -shuffle=on -count=$(COUNT) ./...
+	$(WITH_KAFKA) go test -race -shuffle=on -count=$(COUNT) ./...
 
 fuzz: ## every fuzz target, for FUZZTIME each
 	@grep -rEo --include='*_test.go' '^func Fuzz[A-Za-z0-9_]+' . | sed 's/:func / /' | while read -r file name; do \
@@ -59,6 +66,15 @@ bench: tools ## every benchmark, five times, into bench.txt
 
 run: build ## the service, with CONFIG
 	bin/millrace run -c $(CONFIG)
+
+kafka-up: ## Apache Kafka on loopback until kafka-down, of VERSION, on PORT; prints its address
+	@deploy/kafka/up.sh "$(VERSION)" "$(PORT)"
+
+kafka-down: ## stops it and removes its data
+	@deploy/kafka/down.sh "$(VERSION)" "$(PORT)"
+
+kafka-test: ## the tests of the Kafka broker alone, with VERSION
+	$(WITH_KAFKA) go test -race -shuffle=on -timeout 15m ./topics/kafka/...
 
 # A test fails on a page of docs/ that is not what the code says.
 check: lint test ## what CI runs

@@ -5,14 +5,13 @@ package app
 import (
 	"context"
 	"crypto/rand"
-	"crypto/tls"
-	"crypto/x509"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -27,7 +26,6 @@ import (
 	"github.com/millrace-io/millrace/connectors/netcore"
 	"github.com/millrace-io/millrace/pipeline"
 	"github.com/millrace-io/millrace/topics"
-	"github.com/millrace-io/millrace/topics/nats"
 )
 
 // Types is the table of connectors: a new one is a line here and a folder there.
@@ -68,7 +66,7 @@ type Options struct {
 type App struct {
 	opts       Options
 	owner      string
-	broker     *nats.Broker
+	broker     topics.Broker
 	connectors []*connectors.Connector
 	ingests    []*pipeline.Ingest
 	http       *httpServer
@@ -89,7 +87,7 @@ func New(ctx context.Context, opts Options) (_ *App, err error) {
 		return nil, err
 	}
 	// The broker first: that its directory is in use says more than a taken port.
-	if a.broker, err = openBroker(ctx, opts.Config, opts.Log, false); err != nil {
+	if a.broker, err = openBroker(ctx, opts.Config, opts.Log, toServe); err != nil {
 		return nil, err
 	}
 	if a.http, err = listenHTTP(opts.Config.HTTP.Listen, registry); err != nil {
@@ -154,62 +152,9 @@ func typeOf(name string) connectors.Type {
 	panic("app: the configuration has a type that is not in the table: " + name)
 }
 
-// openBroker opens the broker for the service, or for an operating command.
-func openBroker(ctx context.Context, file *config.File, log *slog.Logger, operator bool) (*nats.Broker, error) {
-	n := file.Broker.NATS
-	opts := nats.Options{
-		URL: n.URL, Creds: n.Creds, User: n.User, Password: n.Password, Token: n.Token,
-		Dir: n.Dir, Listen: n.Listen, Operator: operator,
-		Prefix: file.Topics.Prefix, MaxAge: file.Topics.Retention, Logger: log,
-	}
-	for _, u := range n.Users {
-		opts.Users = append(opts.Users, nats.User{Name: u.User, Password: u.Password})
-	}
-	if n.TLS != nil {
-		config, err := tlsConfig(n.TLS, n.URL == "")
-		if err != nil {
-			return nil, file.Errorf("broker.nats.tls", "%s", err)
-		}
-		if n.URL == "" {
-			opts.ServerTLS = config
-		} else {
-			opts.TLS = config
-		}
-	}
-	return nats.Open(ctx, opts)
-}
-
-// tlsConfig reads the PEM files of a tls section.
-func tlsConfig(t *config.TLS, server bool) (*tls.Config, error) {
-	c := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: t.ServerName}
-	if t.Cert != "" {
-		pair, err := tls.LoadX509KeyPair(t.Cert, t.Key)
-		if err != nil {
-			return nil, fmt.Errorf("cert and key cannot be used: %w", err)
-		}
-		c.Certificates = []tls.Certificate{pair}
-	}
-	if t.CA != "" {
-		pem, err := os.ReadFile(t.CA)
-		if err != nil {
-			return nil, fmt.Errorf("ca cannot be read: %w", err)
-		}
-		pool := x509.NewCertPool()
-		if !pool.AppendCertsFromPEM(pem) {
-			return nil, errors.New("ca holds no certificate in PEM form")
-		}
-		if server {
-			c.ClientCAs, c.ClientAuth = pool, tls.RequireAndVerifyClientCert
-		} else {
-			c.RootCAs = pool
-		}
-	}
-	return c, nil
-}
-
 // Run carries all streams until ctx ends, or, with Once, until all are read. It
 // waits for everything that it started. A stream that fails never ends it, but
-// for state of a newer version.
+// for state of a newer version, or that was imported in part.
 func (a *App) Run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	background, stop := context.WithCancel(ctx)
@@ -244,11 +189,24 @@ func (a *App) ingest(ctx context.Context) error {
 	if !a.opts.Once {
 		return errors.Join(failed...)
 	}
-	return incomplete(a.ingests, failed, a.opts.Config.Broker.NATS.URL != "", a.opts.Log)
+	return incomplete(a.ingests, failed, a.opts.Config.Broker.Foreign(), a.opts.Log)
 }
 
 // Addr is where the embedded server takes clients; "" when it does not.
-func (a *App) Addr() string { return a.broker.Addr() }
+func (a *App) Addr() string { return listens(a.broker) }
+
+// Where says, for the log, what the broker is and where it can be reached.
+func (a *App) Where() string {
+	switch b := &a.opts.Config.Broker; {
+	case b.Kind == config.KindKafka:
+		return "Kafka at " + strings.Join(b.Kafka.Brokers, ",")
+	case b.NATS.URL != "": // which may hold a password
+		return "NATS of yours (broker.nats.url)"
+	case a.Addr() == "":
+		return "embedded NATS without a listener"
+	}
+	return "embedded NATS at " + a.Addr()
+}
 
 // HTTPAddr is where metrics and health are served; "" when they are not.
 func (a *App) HTTPAddr() string { return a.http.addr() }

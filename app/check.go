@@ -60,24 +60,34 @@ func Check(ctx context.Context, file *config.File, connect bool, log *slog.Logge
 		add(CheckResult{What: "connector " + c.Name, Kind: c.Vendor, Account: c.Account, Streams: streamNames(c)}, c.Probe)
 		results[len(results)-1].Notes = append(c.Notes, sinceNotes(c, time.Now())...) // a trial may have added some
 	}
-	where := "embedded, in " + file.Broker.NATS.Dir
-	if file.Broker.NATS.URL != "" {
-		where = "external"
-	}
-	add(CheckResult{What: "broker", Kind: file.Broker.Kind, Account: where}, func(ctx context.Context) error {
-		broker, err := openBroker(ctx, file, log, true)
+	add(CheckResult{What: "broker", Kind: file.Broker.Kind, Account: brokerAccount(&file.Broker)}, func(ctx context.Context) error {
+		broker, err := openBroker(ctx, file, log, toOperate)
 		if err != nil {
 			return err
 		}
 		defer broker.Close()
-		if broker.Offline() {
+		if offline(broker) {
 			if err := portsFree(file); err != nil {
 				return err
 			}
 		}
 		return broker.Ready(ctx)
 	})
+	if file.Broker.Kind == config.KindKafka && file.Broker.Kafka.Exposed() {
+		results[len(results)-1].Notes = []string{"sasl is plain without tls: the password crosses the network as it is. Add broker.kafka.tls ({} for the system's certificates), or take a scram mechanism"}
+	}
 	return results, failed
+}
+
+// brokerAccount says in the table where the broker is, without what may be secret.
+func brokerAccount(b *config.Broker) string {
+	switch {
+	case b.Kind == config.KindKafka:
+		return strings.Join(b.Kafka.Brokers, ",")
+	case b.Foreign():
+		return "external"
+	}
+	return "embedded, in " + b.NATS.Dir
 }
 
 // sinceNotes tell of streams that do not begin where since says, or not yet.

@@ -1,12 +1,31 @@
 package app
 
 import (
+	"fmt"
 	"log/slog"
 	"strings"
 	"testing"
 
 	"github.com/millrace-io/millrace/config"
 )
+
+// A password that crosses the network as it is is told, and where the broker is.
+func TestCheckTellsOfKafka(t *testing.T) {
+	const text = `
+broker: {kind: kafka, kafka: {brokers: ["kafka-1:9092", "kafka-2:9092"], sasl: {mechanism: plain, user: u, password: hunter2}%s}}
+connectors:
+  bot: {type: feedyou, bot_id: b, function_key: k}
+`
+	for tls, notes := range map[string]int{"": 1, ", tls: {}": 0} {
+		results, err := Check(t.Context(), parse(t, fmt.Sprintf(text, tls)), false, slog.New(slog.DiscardHandler))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r := results[len(results)-1]; r.Kind != "kafka" || r.Account != "kafka-1:9092,kafka-2:9092" || len(r.Notes) != notes {
+			t.Errorf("%q: %+v", tls, r)
+		}
+	}
+}
 
 // What a person should know of a connector's settings stands below the table.
 func TestCheckTellsNotes(t *testing.T) {

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -16,7 +17,6 @@ import (
 	"github.com/millrace-io/millrace/connectors"
 	"github.com/millrace-io/millrace/pipeline"
 	"github.com/millrace-io/millrace/topics"
-	"github.com/millrace-io/millrace/topics/nats"
 )
 
 // What operating commands ask of a running service.
@@ -126,17 +126,24 @@ func (a *answer) carryOut(ctx context.Context, broker topics.Broker, i *pipeline
 // environment of a command which needs the broker only.
 const Unset = "unset in this environment"
 
+// HasUnset says whether any text in sections of the configuration, however deep,
+// stands for a variable that is not set.
+func HasUnset(sections ...any) bool {
+	text, err := json.Marshal(sections) // which goes through pointers
+	return err != nil || bytes.Contains(text, []byte(Unset))
+}
+
 // operator is what an operating command works with: the broker and the streams
 // of the configuration.
 type operator struct {
 	file       *config.File
 	log        *slog.Logger
-	broker     *nats.Broker
+	broker     topics.Broker
 	connectors []*connectors.Connector
 	transport  *http.Transport
 }
 
-func openOperator(ctx context.Context, file *config.File, log *slog.Logger) (*operator, error) {
+func openOperator(ctx context.Context, file *config.File, how opening, log *slog.Logger) (*operator, error) {
 	o := &operator{file: file, log: log, transport: connectors.NewTransport()}
 	var err error
 	if o.connectors, err = build(file, connectors.Env{Budgets: connectors.NewBudgets(), Transport: o.transport, Now: time.Now}); err != nil {
@@ -147,7 +154,7 @@ func openOperator(ctx context.Context, file *config.File, log *slog.Logger) (*op
 			return nil, &UsageError{fmt.Errorf("the account of the connector %s stands in a variable that is not set here: set it as for the service", c.Name)}
 		}
 	}
-	if o.broker, err = openBroker(ctx, file, log, true); err != nil {
+	if o.broker, err = openBroker(ctx, file, log, how); err != nil {
 		return nil, err
 	}
 	return o, nil
@@ -155,8 +162,8 @@ func openOperator(ctx context.Context, file *config.File, log *slog.Logger) (*op
 
 // openStreams opens what an operating command works with, and finds the streams
 // that CONNECTOR[/STREAM] names; all for "".
-func openStreams(ctx context.Context, file *config.File, name string, log *slog.Logger) (*operator, []*connectors.Stream, error) {
-	o, err := openOperator(ctx, file, log)
+func openStreams(ctx context.Context, file *config.File, name string, how opening, log *slog.Logger) (*operator, []*connectors.Stream, error) {
+	o, err := openOperator(ctx, file, how, log)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -240,7 +247,7 @@ func (o *operator) find(name string) ([]*connectors.Stream, error) {
 }
 
 // foreign says whether the broker is a server that is not ours.
-func (o *operator) foreign() bool { return o.file.Broker.NATS.URL != "" }
+func (o *operator) foreign() bool { return o.file.Broker.Foreign() }
 
 // holdWait is how long a command waits for a stream that nobody answers for: the
 // lease of a process that has died ends within it.
@@ -250,7 +257,7 @@ const holdWait = 15 * time.Second
 // else this process.
 func (o *operator) carryOut(ctx context.Context, s *connectors.Stream, r request) (*answer, error) {
 	r.Version, r.Stream = requestVersion, s.Key.String()
-	if !o.broker.Offline() {
+	if !offline(o.broker) {
 		a, err := o.askOften(ctx, s, &r)
 		if a != nil || err != nil {
 			return a, err

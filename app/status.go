@@ -15,7 +15,6 @@ import (
 	"github.com/millrace-io/millrace/ledger"
 	"github.com/millrace-io/millrace/pipeline"
 	"github.com/millrace-io/millrace/topics"
-	"github.com/millrace-io/millrace/topics/nats"
 )
 
 // StreamStatus is how one stream stands, as status shows it.
@@ -41,7 +40,7 @@ type StreamStatus struct {
 	// LateByNature: the stream's records turn up late whatever one does.
 	LateByNature bool `json:"late_by_nature,omitempty"`
 	// Open are the dead letters that were not dealt with, or, with OpenMore, some
-	// of them. The first of them is gone at OpenUntil.
+	// of them. The first of those is gone at OpenUntil.
 	Open      int       `json:"dead_letters_open"`
 	OpenMore  bool      `json:"dead_letters_open_more,omitempty"`
 	OpenUntil time.Time `json:"dead_letters_open_until,omitzero"`
@@ -105,7 +104,7 @@ func configuredStreams(file *config.File) map[string]*connectors.Stream {
 // Status asks the service how its streams stand. Where none runs, it tells what
 // the broker holds.
 func Status(ctx context.Context, file *config.File, log *slog.Logger) ([]StreamStatus, error) {
-	broker, err := openBroker(ctx, file, log, true)
+	broker, err := openBroker(ctx, file, log, toOperate)
 	if err != nil {
 		return nil, err
 	}
@@ -132,7 +131,7 @@ func Status(ctx context.Context, file *config.File, log *slog.Logger) ([]StreamS
 
 // look asks the services how the streams stand, by their keys, and reads the
 // checkpoints of those that no service tells of.
-func look(ctx context.Context, broker *nats.Broker) (map[string]StreamStatus, error) {
+func look(ctx context.Context, broker topics.Broker) (map[string]StreamStatus, error) {
 	question, _ := json.Marshal(request{Ask: askStatus})
 	replies, err := broker.Ask(ctx, question)
 	if err != nil {
@@ -187,7 +186,8 @@ const (
 )
 
 // openLetters counts the dead letters that were not dealt with. Where there are
-// many it counts the oldest, which are the first to go.
+// many it counts the oldest, which are the first to go, or on Kafka those of some
+// partitions.
 func openLetters(ctx context.Context, broker topics.Broker, streams map[string]StreamStatus, retention time.Duration) error {
 	some := false
 	for _, s := range streams {
@@ -215,7 +215,8 @@ func openLetters(ctx context.Context, broker topics.Broker, streams map[string]S
 		if !ok {
 			continue
 		}
-		if until := l.stored.Add(retention); s.Open == 0 && retention > 0 {
+		// Partitions of a topic come in any order.
+		if until := l.stored.Add(retention); retention > 0 && (s.Open == 0 || until.Before(s.OpenUntil)) {
 			s.OpenUntil = until
 		}
 		s.Open++

@@ -1,13 +1,16 @@
 package app
 
 import (
+	"context"
 	"encoding/json"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/millrace-io/millrace/events"
 	"github.com/millrace-io/millrace/ledger"
 	"github.com/millrace-io/millrace/pipeline"
+	"github.com/millrace-io/millrace/topics"
 )
 
 // widest is how wide the narrow table may be.
@@ -103,6 +106,48 @@ func TestStatusTellsOfAPause(t *testing.T) {
 	s.State, s.Cause = pipeline.StateFailing, "reading userData: the API answered 429"
 	if text := written(t, true, s); !strings.Contains(text, "failing") || !strings.Contains(text, "paused for 1h") || !strings.Contains(text, s.Cause) {
 		t.Error(text)
+	}
+}
+
+// stored is a broker whose topic of dead letters gives them in the order of its
+// partitions.
+type stored struct {
+	topics.Broker
+	at []time.Time
+}
+
+func (s stored) Tail(_ context.Context, _ topics.TailOptions, fn func(topics.Received) error) error {
+	for n, at := range s.at {
+		e := events.Event{Type: events.TypeDeadLetter, Source: s.key(), Recorded: at, ID: events.ID{byte(n + 1)}, RecordID: "r", Key: "k"}
+		var encoder events.Encoder
+		m := topics.Message{Type: e.Type, Attributes: encoder.AppendAttributes(nil, &e), Data: []byte(`{"reason":"not_json","record":"x"}`)}
+		if err := fn(topics.Received{Message: m, Stored: at}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (stored) key() events.StreamKey {
+	return events.StreamKey{Vendor: "feedyou", Account: "acme", Stream: "nlpLog"}
+}
+
+func (stored) Ledger(events.StreamKey) topics.Ledger { return none{} }
+
+type none struct{ topics.Ledger }
+
+func (none) Entries(context.Context) ([]string, error) { return nil, nil }
+
+// The first letter to go is not the first that is read.
+func TestStatusTellsWhenTheFirstLetterGoes(t *testing.T) {
+	now := time.Now()
+	b := stored{at: []time.Time{now, now.Add(-time.Hour), now.Add(-time.Minute)}}
+	streams := map[string]StreamStatus{b.key().String(): {Counts: ledger.Counts{DeadLetters: 3}}}
+	if err := openLetters(t.Context(), b, streams, 24*time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	if s := streams[b.key().String()]; s.Open != 3 || !s.OpenUntil.Equal(now.Add(23*time.Hour)) {
+		t.Errorf("%d letters, the first of them until %s; it is %s now", s.Open, s.OpenUntil, now)
 	}
 }
 

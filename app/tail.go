@@ -33,12 +33,12 @@ var errEnough = errors.New("enough")
 
 // Tail prints events of the configured broker as they are committed.
 func Tail(ctx context.Context, file *config.File, o TailOptions, out io.Writer, log *slog.Logger) error {
-	broker, err := openBroker(ctx, file, log, true)
+	broker, err := openBroker(ctx, file, log, toOperate)
 	if err != nil {
 		return err
 	}
 	defer broker.Close()
-	if broker.Offline() {
+	if offline(broker) {
 		// Following would keep the service from starting.
 		if !o.Beginning && o.From.IsZero() {
 			return errors.New("no service is running, so nothing new will come; --from beginning prints what is stored")

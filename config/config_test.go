@@ -142,7 +142,7 @@ func TestFullFile(t *testing.T) {
 			Listen: "0.0.0.0:4222", Dir: "/var/lib/millrace",
 			TLS:   &TLS{Cert: "server.pem", Key: "server.key"},
 			Users: []User{{"crm", "crm-password: [not yaml]"}, {"alerts", "alerts-password"}},
-		}},
+		}, Kafka: kafkaDefaults},
 		Topics:       Topics{Prefix: "acme.bots", Raw: false, Retention: 30 * 24 * time.Hour},
 		DedupHorizon: 14 * 24 * time.Hour,
 		Connectors: []Connector{{
@@ -189,7 +189,7 @@ func TestDefaults(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := (Broker{Kind: "nats", NATS: NATS{Listen: "127.0.0.1:4222", Dir: "./millrace-data"}}); !reflect.DeepEqual(f.Broker, want) {
+	if want := (Broker{Kind: "nats", NATS: NATS{Listen: "127.0.0.1:4222", Dir: "./millrace-data"}, Kafka: kafkaDefaults}); !reflect.DeepEqual(f.Broker, want) {
 		t.Errorf("broker: got %+v, want %+v", f.Broker, want)
 	}
 	if want := (Topics{Prefix: "millrace", Raw: true, Retention: 168 * time.Hour}); f.Topics != want {
@@ -200,6 +200,48 @@ func TestDefaults(t *testing.T) {
 	}
 	if c := f.Connectors[0]; c.Streams != nil || len(c.Raw) != 2 {
 		t.Errorf("connector: got %d keys and streams %v, want the 2 keys of the file and nil", len(c.Raw), c.Streams)
+	}
+}
+
+// kafkaDefaults are in every file: they mean nothing with another kind of broker.
+var kafkaDefaults = Kafka{Compression: "zstd", Partitions: 6, TransactionTimeout: 30 * time.Second}
+
+func TestKafka(t *testing.T) {
+	f, err := parseFile(t, "kafka.good.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := Kafka{
+		Brokers: []string{"kafka-1.example:9092", "[2001:db8::1]:9093"}, TLS: &TLS{},
+		SASL:        SASL{Mechanism: "scram-sha-512", User: "millrace", Password: "crm-password: [not yaml]"},
+		Compression: "lz4", Partitions: 12, Replication: 2, TransactionTimeout: time.Minute,
+		TopicConfig: map[string]string{"min.insync.replicas": "2"}, StateConfig: map[string]string{"min.insync.replicas": "1"},
+	}
+	if f.Broker.Kind != KindKafka || !f.Broker.Foreign() || !reflect.DeepEqual(f.Broker.Kafka, want) {
+		t.Errorf("got %+v, want %+v", f.Broker, want)
+	}
+	if got := f.Secrets(); !reflect.DeepEqual(got, []string{"crm-password: [not yaml]", "abc"}) {
+		t.Errorf("secrets: got %q", got)
+	}
+	if (&Broker{Kind: KindNATS}).Foreign() || !(&Broker{Kind: KindNATS, NATS: NATS{URL: "nats://a"}}).Foreign() {
+		t.Error("which brokers are foreign is not known")
+	}
+}
+
+func TestExposedPassword(t *testing.T) {
+	for _, tt := range []struct {
+		k    Kafka
+		want bool
+	}{
+		{Kafka{Brokers: []string{"127.0.0.1:9092", "kafka:9092"}, SASL: SASL{Mechanism: "plain"}}, true},
+		{Kafka{Brokers: []string{"kafka:9092"}, SASL: SASL{Mechanism: "plain"}, TLS: &TLS{}}, false},
+		{Kafka{Brokers: []string{"localhost:9092", "127.0.0.1:9093"}, SASL: SASL{Mechanism: "plain"}}, false},
+		{Kafka{Brokers: []string{"kafka:9092"}, SASL: SASL{Mechanism: "scram-sha-256"}}, false},
+		{Kafka{Brokers: []string{"kafka:9092"}}, false},
+	} {
+		if got := tt.k.Exposed(); got != tt.want {
+			t.Errorf("%+v: exposed %v, want %v", tt.k, got, tt.want)
+		}
 	}
 }
 

@@ -11,9 +11,20 @@ import (
 
 // Broker says where events go.
 type Broker struct {
-	Kind string `mapstructure:"kind" default:"nats" oneof:"nats" doc:"The kind of broker."`
-	NATS NATS   `mapstructure:"nats" doc:"NATS JetStream: the embedded server, or one of yours."`
+	Kind  string `mapstructure:"kind" default:"nats" oneof:"nats|kafka" doc:"The kind of broker."`
+	NATS  NATS   `mapstructure:"nats" doc:"NATS JetStream: the embedded server, or one of yours."`
+	Kafka Kafka  `mapstructure:"kafka" doc:"Apache Kafka, with kind: kafka."`
 }
+
+// The kinds of brokers.
+const (
+	KindNATS  = "nats"
+	KindKafka = "kafka"
+)
+
+// Foreign says whether the broker is a server that others run, and not the
+// embedded one.
+func (b *Broker) Foreign() bool { return b.Kind == KindKafka || b.NATS.URL != "" }
 
 // NATS configures the embedded server when URL is empty, else the connection to
 // a server that others run.
@@ -37,7 +48,7 @@ type TLS struct {
 	CA         string `mapstructure:"ca" default:"(those of the system)" doc:"A file with the certificates that the other side is verified with. On the embedded listener it makes clients show one."`
 	Cert       string `mapstructure:"cert" default:"" doc:"Our certificate file. The embedded listener needs one."`
 	Key        string `mapstructure:"key" default:"" doc:"The private key file that goes with cert."`
-	ServerName string `mapstructure:"server_name" default:"(the host of url)" doc:"The name expected in your server's certificate."`
+	ServerName string `mapstructure:"server_name" default:"(the host that is connected to)" doc:"The name expected in your server's certificate."`
 }
 
 // User may read topics from the embedded listener.
@@ -50,7 +61,7 @@ type User struct {
 type Topics struct {
 	Prefix    string        `mapstructure:"prefix" default:"millrace" doc:"The first part of every topic's name: a-z, 0-9, _ and -, in parts with dots between them."`
 	Raw       bool          `mapstructure:"raw" default:"true" doc:"Whether events carry the record as the API returned it, with credentials masked."`
-	Retention time.Duration `mapstructure:"retention" default:"168h" min:"1s" doc:"How long events and dead letters are kept. State is kept as long as it is needed, whatever this says."`
+	Retention time.Duration `mapstructure:"retention" default:"168h" min:"1s" doc:"How long events and dead letters are kept; on Kafka, where millrace makes the topics. State is kept as long as it is needed, whatever this says."`
 }
 
 // HTTP is the listener for metrics and health.
@@ -72,14 +83,35 @@ func (c *checker) sections(f *File) {
 		c.refuse("topics.prefix", "wants at most %d of a-z, 0-9, _ and -, in parts with dots between them, each beginning with a letter or digit, such as millrace", maxPrefix)
 	}
 	c.address("http.listen", f.HTTP.Listen)
-	n := &f.Broker.NATS
-	if n.TLS != nil && (n.TLS.Cert == "") != (n.TLS.Key == "") {
-		c.refuse("broker.nats.tls", "cert and key go together: give both, or none")
+	switch {
+	case c.failed("broker.kind"): // what is meant is not known
+	case f.Broker.Kind == KindKafka:
+		if c.has("broker.nats") {
+			c.refuse("broker.nats", "is for kind: nats, but kind is kafka: remove one of the two")
+		}
+		c.kafka(&f.Broker.Kafka)
+	default:
+		if c.has("broker.kafka") {
+			c.refuse("broker.kafka", "is for kind: kafka: set broker.kind, or remove it")
+		}
+		c.nats(&f.Broker.NATS)
 	}
+}
+
+// nats checks either form of NATS.
+func (c *checker) nats(n *NATS) {
+	c.pair("broker.nats.tls", n.TLS)
 	if n.URL != "" || c.failed("broker.nats.url") {
 		c.foreignServer(n)
 	} else {
 		c.embeddedServer(n)
+	}
+}
+
+// pair checks that a certificate comes with its key.
+func (c *checker) pair(key string, t *TLS) {
+	if t != nil && (t.Cert == "") != (t.Key == "") {
+		c.refuse(key, "cert and key go together: give both, or none")
 	}
 }
 

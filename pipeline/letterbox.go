@@ -61,11 +61,11 @@ type letterData struct {
 
 // Add takes a message of the topic, and returns the letter that is complete with
 // it; nil when parts are missing, or it does not matter. Parts of a letter come
-// in their order.
+// in their order, which their key gives them; letters come in any.
 func (b *Letterbox) Add(m *topics.Received) (*Letter, error) {
 	e, err := events.FromAttributes(m.Attributes)
 	if err != nil {
-		return nil, fmt.Errorf("a dead letter (message %d) cannot be read: %w", m.Sequence, err)
+		return nil, fmt.Errorf("a dead letter (message %d of %s, stored at %s) cannot be read: %w", m.Sequence, m.Topic, text(m.Stored), err)
 	}
 	var d letterData
 	if err := json.Unmarshal(m.Data, &d); err != nil {

@@ -163,7 +163,7 @@ type TailOptions struct {
 type Received struct {
 	Message
 	Topic    string    // as the broker names it
-	Sequence uint64    // position on the broker (NATS stream sequence, Kafka offset)
+	Sequence uint64    // position on the broker: the JetStream stream's, or that in a Kafka partition
 	Stored   time.Time // when the broker stored it
 }
 

@@ -17,7 +17,6 @@ import (
 	"github.com/millrace-io/millrace/events"
 	"github.com/millrace-io/millrace/ledger"
 	"github.com/millrace-io/millrace/simulator"
-	"github.com/millrace-io/millrace/topics/nats"
 )
 
 // backfills lists those of a connector or a stream.
@@ -114,7 +113,7 @@ func TestBackfillKilledFiveTimes(t *testing.T) {
 	over := awaitBackfills(t, path, c, "support", "demo")
 	w.Pause()
 	account := w.Account()
-	awaitAll(t, "nats://"+listen, account, c)
+	awaitAll(t, natsURL("nats://"+listen), account, c)
 	if code := c.stop(); code != 0 {
 		t.Errorf("exit code %d:\n%s", code, c.notes)
 	}
@@ -353,7 +352,7 @@ func TestBackfillOnAServerOfYours(t *testing.T) {
 	if code := c.stop(); code != 0 {
 		t.Errorf("exit code %d:\n%s", code, c.notes)
 	}
-	compareAll(t, readBroker(t, nats.Options{URL: server.url()}), w.Account())
+	compareAll(t, server.events(t), w.Account())
 }
 
 func TestBackfillUsage(t *testing.T) {

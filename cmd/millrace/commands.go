@@ -49,11 +49,7 @@ func (p *program) run() *cobra.Command {
 				return err
 			}
 			defer func() { err = errors.Join(err, a.Close()) }()
-			broker := a.Addr()
-			if o.Config.Broker.NATS.URL != "" {
-				broker = "yours (broker.nats.url)"
-			}
-			o.Log.Info("running", "connectors", len(o.Config.Connectors), "nats", broker, "http", a.HTTPAddr())
+			o.Log.Info("running", "connectors", len(o.Config.Connectors), "broker", a.Where(), "http", a.HTTPAddr())
 			defer context.AfterFunc(c.Context(), func() {
 				fmt.Fprintln(p.notes, "millrace: finishing what is under way; a second signal ends at once")
 			})()

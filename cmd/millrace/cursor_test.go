@@ -127,7 +127,7 @@ func besideAService(t *testing.T, w *world, broker, url string) (path string) {
 	t.Helper()
 	path = w.configure(t, settings{broker: broker, extra: live})
 	c := startChild(t, "run", "-c", path)
-	awaitAll(t, url, w.Account(), c)
+	awaitAll(t, natsURL(url), w.Account(), c)
 	must(t, "cursor", "rewind", "support", "--by", "1h30m", "-c", path)
 	must(t, "cursor", "rewind", "support/messages", "--by", "1h30m", "--replay", "-c", path)
 	await(t, c, func() bool { return strings.Contains(c.notes.String(), "the replay is over") })

@@ -69,6 +69,13 @@ func TestWrongKey(t *testing.T) {
 	compareAll(t, readTopics(t, dir), w.Account())
 }
 
+// What the broker needs must be set, however deep it stands.
+func TestUnsetBrokerSettings(t *testing.T) {
+	w := startWorld(t, simulator.Options{Seed: 5})
+	path := w.configure(t, settings{broker: embeddedIn(t.TempDir()) + `, tls: {cert: "${NOT_SET_ANYWHERE}", key: a.key}`})
+	fails(t, 2, []string{path + ":2:", "broker.nats.tls.cert", "NOT_SET_ANYWHERE"}, "status", "-c", path)
+}
+
 func TestBadConfiguration(t *testing.T) {
 	w := startWorld(t, simulator.Options{Seed: 5})
 	path := w.configure(t, settings{broker: embeddedIn(t.TempDir()), extra: "pol: 3s\n"})
@@ -103,7 +110,7 @@ func TestDirectoryInUse(t *testing.T) {
 	dir, listen := t.TempDir(), freePort(t)
 	path := w.configure(t, settings{broker: fmt.Sprintf("dir: %q, listen: %q", dir, listen), extra: live})
 	c := startChild(t, "run", "-c", path)
-	awaitAll(t, "nats://"+listen, w.Account(), c)
+	awaitAll(t, natsURL("nats://"+listen), w.Account(), c)
 	fails(t, 1, []string{dir, "in use by"}, "run", "--once", "-c", w.configure(t, settings{broker: embeddedIn(dir)}))
 	// Operating commands work beside the service.
 	if table := must(t, "status", "-c", path); !strings.Contains(table, "reading") {
@@ -161,7 +168,7 @@ func TestFullDisk(t *testing.T) {
 	if err := os.Truncate(ballast, 0); err != nil {
 		t.Fatal(err)
 	}
-	awaitAll(t, "nats://"+listen, w.Account(), c)
+	awaitAll(t, natsURL("nats://"+listen), w.Account(), c)
 	if code := c.stop(); code != 0 {
 		t.Errorf("exit code %d:\n%s", code, c.notes)
 	}
@@ -325,11 +332,11 @@ func TestStopsWhileTheBrokerHangs(t *testing.T) {
 	}
 	w.Pause()
 	c := startChild(t, "run", "-c", path)
-	awaitAll(t, server.url(), w.Account(), c)
+	awaitAll(t, server, w.Account(), c)
 	if code := c.stop(); code != 0 {
 		t.Errorf("exit code %d:\n%s", code, c.notes)
 	}
-	compareAll(t, readBroker(t, nats.Options{URL: server.url()}), w.Account())
+	compareAll(t, server.events(t), w.Account())
 }
 
 func TestDemo(t *testing.T) {

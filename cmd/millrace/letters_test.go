@@ -121,7 +121,7 @@ func TestDeadLettersBesideAService(t *testing.T) {
 	listen := freePort(t)
 	path := w.configure(t, settings{broker: fmt.Sprintf("dir: %q, listen: %q", t.TempDir(), listen), extra: live})
 	c := startChild(t, "run", "-c", path)
-	awaitAll(t, "nats://"+listen, w.Account(), c)
+	awaitAll(t, natsURL("nats://"+listen), w.Account(), c)
 	lettersOf(t, path)
 	if code := c.stop(); code != 0 || strings.Contains(c.notes.String(), "level=ERROR") {
 		t.Errorf("exit code %d:\n%s", code, c.notes)

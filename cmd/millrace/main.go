@@ -59,7 +59,7 @@ func run(ctx context.Context, args []string, out, notes io.Writer) int {
 	p := &program{out: out, notes: notes, redact: strings.NewReplacer()}
 	root := &cobra.Command{
 		Use:           "millrace",
-		Short:         "From chatbot export APIs to NATS topics, exactly once",
+		Short:         "From chatbot export APIs to topics on NATS or Kafka, exactly once",
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Args:          cobra.NoArgs,
@@ -74,7 +74,7 @@ func run(ctx context.Context, args []string, out, notes io.Writer) int {
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return &app.UsageError{Err: fmt.Errorf("%w (%s --help lists the flags)", err, c.CommandPath())}
 	})
-	root.AddCommand(p.demo(), p.run(), p.check(), p.tail(), p.status(), p.health(), p.cursor(), p.backfill(), p.deadLetters(), p.completion(), p.topics(), p.simulate(), p.version())
+	root.AddCommand(p.demo(), p.run(), p.check(), p.tail(), p.status(), p.health(), p.cursor(), p.backfill(), p.deadLetters(), p.state(), p.completion(), p.topics(), p.simulate(), p.version())
 	c, err := root.ExecuteContextC(ctx)
 	if err == nil || errors.Is(err, syscall.EPIPE) {
 		return app.ExitDone
@@ -132,7 +132,7 @@ func (p *program) loadForBroker() (*config.File, *slog.Logger, error) {
 			}
 			return app.Unset, true
 		})
-		if again == nil && !strings.Contains(fmt.Sprint(lenient.Broker, lenient.Topics), app.Unset) {
+		if again == nil && !app.HasUnset(lenient.Broker, lenient.Topics) {
 			file, err = lenient, nil
 		}
 	}

@@ -30,13 +30,9 @@ const (
 
 // connect connects to a server that is not ours and checks that it will do.
 func (b *Broker) connect(ctx context.Context) (*session, error) {
-	where, err := hosts(b.opts.URL)
+	s, err := b.opts.dial(configured)
 	if err != nil {
-		return nil, local(err)
-	}
-	s := newSession(where, foreignBatch)
-	if s.nc, err = natsgo.Connect(b.opts.URL, b.connectOptions(s)...); err != nil {
-		return nil, remote(b.explain(where, err))
+		return nil, err
 	}
 	if err := b.check(ctx, s); err != nil {
 		s.close()
@@ -48,10 +44,29 @@ func (b *Broker) connect(ctx context.Context) (*session, error) {
 	return s, nil
 }
 
-func (b *Broker) connectOptions(s *session) []natsgo.Option {
+// setting names, in errors, what somebody can change.
+type setting struct{ url, login, tls string }
+
+// configured are the keys of the configuration file.
+var configured = setting{"broker.nats.url", "creds, user, password or token under broker.nats", "broker.nats.tls"}
+
+// dial connects to the server at URL. Every error is a [*topics.OpenError].
+func (o *Options) dial(named setting, more ...natsgo.Option) (*session, error) {
+	where, err := hosts(named.url, o.URL)
+	if err != nil {
+		return nil, local(err)
+	}
+	s := newSession(where, foreignBatch)
+	if s.nc, err = natsgo.Connect(o.URL, append(o.connectOptions(s), more...)...); err != nil {
+		return nil, remote(o.explain(named, where, err))
+	}
+	return s, nil
+}
+
+func (o *Options) connectOptions(s *session) []natsgo.Option {
 	name := "millrace"
-	if b.opts.Name != "" {
-		name += " " + b.opts.Name
+	if o.Name != "" {
+		name += " " + o.Name
 	}
 	options := []natsgo.Option{
 		natsgo.Name(name), natsgo.Timeout(connectWait), natsgo.MaxReconnects(-1),
@@ -61,40 +76,40 @@ func (b *Broker) connectOptions(s *session) []natsgo.Option {
 		natsgo.PingInterval(5 * time.Second), natsgo.MaxPingsOutstanding(2),
 		natsgo.IgnoreAuthErrorAbort(),
 		natsgo.ErrorHandler(func(_ *natsgo.Conn, _ *natsgo.Subscription, err error) {
-			b.log.Warn("NATS connection", "error", b.opts.redact(err.Error()))
+			o.Logger.Warn("NATS connection", "error", o.redact(err.Error()))
 		}),
 		natsgo.DisconnectErrHandler(func(_ *natsgo.Conn, err error) {
 			s.cut()
 			if err != nil {
-				b.log.Warn("NATS connection lost, connecting again", "error", b.opts.redact(err.Error()))
+				o.Logger.Warn("NATS connection lost, connecting again", "error", o.redact(err.Error()))
 			}
 		}),
-		natsgo.ReconnectHandler(func(*natsgo.Conn) { b.log.Info("NATS connected again") }),
+		natsgo.ReconnectHandler(func(*natsgo.Conn) { o.Logger.Info("NATS connected again") }),
 	}
-	if b.opts.TLS != nil {
-		options = append(options, natsgo.Secure(b.opts.TLS))
+	if o.TLS != nil {
+		options = append(options, natsgo.Secure(o.TLS))
 	}
-	if b.opts.Creds != "" {
-		options = append(options, natsgo.UserCredentials(b.opts.Creds))
+	if o.Creds != "" {
+		options = append(options, natsgo.UserCredentials(o.Creds))
 	}
-	if b.opts.User != "" {
-		options = append(options, natsgo.UserInfo(b.opts.User, b.opts.Password))
+	if o.User != "" {
+		options = append(options, natsgo.UserInfo(o.User, o.Password))
 	}
-	if b.opts.Token != "" {
-		options = append(options, natsgo.Token(b.opts.Token))
+	if o.Token != "" {
+		options = append(options, natsgo.Token(o.Token))
 	}
 	return options
 }
 
 // explain says what a failed connection means, without the secrets in it.
-func (b *Broker) explain(where string, err error) error {
-	text := b.opts.redact(err.Error())
-	advice := "check broker.nats.url and that the server runs"
+func (o *Options) explain(named setting, where string, err error) error {
+	text := o.redact(err.Error())
+	advice := "check " + named.url + " and that the server runs"
 	switch {
 	case errors.Is(err, natsgo.ErrAuthorization), errors.Is(err, natsgo.ErrAuthExpired), errors.Is(err, natsgo.ErrAuthRevoked):
-		advice = "check creds, user, password or token under broker.nats"
+		advice = "check " + named.login
 	case strings.Contains(text, "tls:"), strings.Contains(text, "x509:"), errors.Is(err, natsgo.ErrSecureConnRequired), errors.Is(err, natsgo.ErrSecureConnWanted):
-		advice = "check broker.nats.tls and the server's certificate"
+		advice = "check " + named.tls + " and the server's certificate"
 	}
 	return fmt.Errorf("connect to NATS at %s: %s: %s", where, text, advice)
 }
@@ -166,19 +181,20 @@ func recent(version string) bool {
 	return err1 == nil && err2 == nil && (major > minMajor || major == minMajor && minor >= minMinor)
 }
 
-// hosts returns the hosts of a list of URLs, without anything secret.
-func hosts(urls string) (string, error) {
+// hosts returns the hosts of a list of URLs, without anything secret; setting
+// is where the list was given.
+func hosts(setting, urls string) (string, error) {
 	var list []string
 	for i, text := range splitURLs(urls) {
 		u, err := url.Parse(text)
 		if err != nil || u.Host == "" {
 			// The parser's own error would show the text.
-			return "", fmt.Errorf("broker.nats.url: address %d is not a URL such as nats://host:4222", i+1)
+			return "", fmt.Errorf("%s: address %d is not a URL such as nats://host:4222", setting, i+1)
 		}
 		list = append(list, u.Host)
 	}
 	if len(list) == 0 {
-		return "", errors.New("broker.nats.url holds no address")
+		return "", errors.New(setting + " holds no address")
 	}
 	return strings.Join(list, ", "), nil
 }

@@ -13,13 +13,17 @@ import (
 
 	"github.com/millrace-io/millrace/events"
 	"github.com/millrace-io/millrace/topics"
+	"github.com/millrace-io/millrace/topics/topictest"
 )
 
 func TestMain(m *testing.M) {
 	if code, ok := asChild(); ok {
 		os.Exit(code)
 	}
-	goleak.VerifyTestMain(m)
+	if code, ok := topictest.AskToRestart(); ok {
+		os.Exit(code)
+	}
+	goleak.VerifyTestMain(m, topictest.IgnoreWatermill()...)
 }
 
 // log collects what the broker logs, and shows it with a failed test.

@@ -58,13 +58,21 @@ func (s *session) cut() {
 // waiting returns a context for one request. It ends with the connection too,
 // which the client would not tell before the request's own time is over.
 func (s *session) waiting(ctx context.Context, wait time.Duration) (context.Context, context.CancelFunc) {
+	ctx, done := s.lasting(ctx)
+	ctx, timeout := context.WithTimeout(ctx, wait)
+	return ctx, func() {
+		timeout()
+		done()
+	}
+}
+
+// lasting returns a context that ends with the connection.
+func (s *session) lasting(ctx context.Context) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	s.mu.Lock()
 	stop := context.AfterFunc(s.live, func() { cancel(errCut) })
 	s.mu.Unlock()
-	ctx, timeout := context.WithTimeout(ctx, wait)
 	return ctx, func() {
-		timeout()
 		stop()
 		cancel(nil)
 	}

@@ -29,7 +29,9 @@ func testTailTypes(t *testing.T, be Backend) {
 		{[]string{"click", "user_snapshot"}, []int{1, 3}},
 		{[]string{"email"}, nil},
 	} {
-		if got := published(t, b, test.types...); !slices.Equal(got, test.want) {
+		got := published(t, b, test.types...)
+		slices.Sort(got) // not every broker keeps an order between types
+		if !slices.Equal(got, test.want) {
 			t.Errorf("types %q: %v, want %v", test.types, got, test.want)
 		}
 	}

@@ -1,0 +1,82 @@
+package main
+
+import (
+	"crypto/rand"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/twmb/franz-go/pkg/kfake"
+
+	"github.com/millrace-io/millrace/simulator"
+	"github.com/millrace-io/millrace/topics/kafka/kafkatest"
+)
+
+// The tests of this file are those of NATS, on Kafka: what is committed is read by
+// a client that has nothing to do with ours.
+
+// newFake is Kafka's protocol in this process, three brokers of it.
+func newFake(t *testing.T) target {
+	t.Helper()
+	c, err := kfake.NewCluster(kfake.NumBrokers(3))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	return kafkaCluster{c.ListenAddrs(), "fake"}
+}
+
+// newReal is a real Kafka that other tests use too.
+func newReal(t *testing.T) target {
+	t.Helper()
+	return kafkaCluster{[]string{kafkatest.Addr(t)}, "t" + strings.ToLower(rand.Text()[:10])}
+}
+
+// realBroker is a real Kafka of one broker that may be killed.
+type realBroker struct {
+	kafkaCluster
+	*kafkatest.Broker
+}
+
+func (b realBroker) kill()  { b.Kill() }
+func (b realBroker) start() { b.Restart() } // and waits until it serves
+func (b realBroker) await() {}
+
+// onKafka runs a test on both.
+func onKafka(t *testing.T, test func(t *testing.T, newTarget func(*testing.T) target)) {
+	t.Run("fake", func(t *testing.T) { test(t, newFake) })
+	t.Run("real", func(t *testing.T) { test(t, newReal) })
+}
+
+func TestOnceIsExactlyOnceOnKafka(t *testing.T)        { onKafka(t, onceIsExactlyOnce) }
+func TestKilledAtRandomMomentsOnKafka(t *testing.T)    { onKafka(t, killedAtRandomMoments) }
+func TestOnceWithEveryFaultOnKafka(t *testing.T)       { onceWithEveryFault(t, newFake) }
+func TestIdenticalRowsAcrossKillsOnKafka(t *testing.T) { identicalRowsAcrossKills(t, newFake) }
+
+func TestBrokerAndInstancesKilledOnKafka(t *testing.T) {
+	b := kafkatest.Start(t)
+	brokerAndInstancesKilled(t, realBroker{kafkaCluster{[]string{b.Addr()}, "millrace"}, b})
+}
+
+// From either broker to the other, and back.
+func TestStateMovesToKafka(t *testing.T) {
+	onKafka(t, func(t *testing.T, newTarget func(*testing.T) target) { stateMoves(t, newEmbedded(t), newTarget(t)) })
+}
+
+func TestStateMovesFromKafka(t *testing.T) { stateMoves(t, newFake(t), newEmbedded(t)) }
+
+// A cluster that is away ends what wants it, and a file of certificates that is not
+// there is a mistake in the configuration.
+func TestKafkaIsAway(t *testing.T) {
+	w := startWorld(t, simulator.Options{Seed: 5})
+	path := w.configure(t, settings{on: kafkaCluster{[]string{freePort(t)}, "millrace"}})
+	for _, args := range [][]string{{"run", "--once"}, {"check", "--connect"}, {"status"}, {"state", "export"}} {
+		fails(t, 3, []string{"Kafka", "127.0.0.1"}, append(args, "-c", path)...)
+	}
+	rewrite(t, path, "partitions: 3", "tls: {ca: nowhere.pem}")
+	for _, args := range [][]string{{"run", "--once"}, {"check", "--connect"}, {"status"}} {
+		fails(t, 2, []string{path, "broker.kafka.tls", "nowhere.pem"}, append(args, "-c", path)...)
+	}
+	rewrite(t, path, "tls: {ca: nowhere.pem}", fmt.Sprintf("sasl: {mechanism: plain, user: u, password: %s}", wrongKey))
+	fails(t, 3, nil, "run", "--once", "-c", path)
+}

@@ -1,0 +1,245 @@
+package kafka
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	kafkago "github.com/segmentio/kafka-go"
+	"github.com/segmentio/kafka-go/protocol"
+	"github.com/segmentio/kafka-go/protocol/addpartitionstotxn"
+	"github.com/segmentio/kafka-go/protocol/endtxn"
+	"github.com/segmentio/kafka-go/protocol/initproducerid"
+	"github.com/segmentio/kafka-go/protocol/produce"
+	"github.com/segmentio/kafka-go/protocol/rawproduce"
+
+	"github.com/millrace-io/millrace/topics"
+)
+
+// producer sends the requests of one transactional id. It is not for concurrent
+// use.
+type producer struct {
+	*coordinator
+	id      string
+	timeout time.Duration // of a transaction
+	stray   atomic.Bool   // a request whose answer did not come may still be read out of its buffers
+
+	pid   int64 // -1 before the first init
+	epoch int16
+	// doubt: a request has died on its way, or we may have been stopped for long.
+	// Whoever begins a transaction then aborts what may be open first, which
+	// harms nobody when the id is not ours any more.
+	doubt bool
+}
+
+func newProducer(c *client, id string, timeout time.Duration) *producer {
+	return &producer{coordinator: newCoordinator(c, kafkago.CoordinatorKeyTypeTransaction, id), id: id, timeout: timeout, pid: -1, epoch: -1}
+}
+
+// failed turns an error code into an error.
+func failed(code int16) error {
+	if code == 0 {
+		return nil
+	}
+	return kafkago.Error(code)
+}
+
+// init takes a new epoch: with our own id and epoch only as long as nobody else
+// took one, with -1 and -1 whoever has it.
+func (p *producer) init(ctx context.Context, pid int64, epoch int16) error {
+	return p.retry(ctx, p.timeout, "taking the transactional id", func() error {
+		answer, err := p.ask(ctx, 4, &initproducerid.Request{
+			TransactionalID: p.id, TransactionTimeoutMs: int32(p.timeout.Milliseconds()), ProducerID: pid, ProducerEpoch: epoch,
+		})
+		if err != nil {
+			return err
+		}
+		r := answer.(*initproducerid.Response)
+		if r.ErrorCode != 0 {
+			return failed(r.ErrorCode)
+		}
+		p.pid, p.epoch, p.doubt = r.ProducerID, r.ProducerEpoch, false
+		return nil
+	})
+}
+
+// add makes partitions part of the transaction.
+func (p *producer) add(ctx context.Context, parts []partition) error {
+	byTopic := map[string][]int32{}
+	for _, at := range parts {
+		byTopic[at.topic] = append(byTopic[at.topic], at.id)
+	}
+	request := &addpartitionstotxn.Request{TransactionalID: p.id, ProducerID: p.pid, ProducerEpoch: p.epoch}
+	for _, topic := range slices.Sorted(maps.Keys(byTopic)) {
+		request.Topics = append(request.Topics, addpartitionstotxn.RequestTopic{Name: topic, Partitions: byTopic[topic]})
+	}
+	return p.retry(ctx, p.within(), "adding partitions to the transaction", func() error {
+		answer, err := p.ask(ctx, 3, request)
+		if err != nil {
+			return err
+		}
+		for _, t := range answer.(*addpartitionstotxn.Response).Results {
+			for _, r := range t.Results {
+				// Kafka calls 55 OPERATION_NOT_ATTEMPTED: another partition is the cause.
+				if r.ErrorCode == 0 || r.ErrorCode == 55 && err != nil {
+					continue
+				}
+				if err == nil || errors.Is(err, kafkago.Error(55)) {
+					err = fmt.Errorf("%s/%d: %w", t.Name, r.PartitionIndex, failed(r.ErrorCode))
+				}
+			}
+		}
+		return err
+	})
+}
+
+// send writes all batches for these partitions, which have one leader, until
+// something fails. A request takes one batch for each.
+func (p *producer) send(ctx context.Context, parts []*part) error {
+	for {
+		request := &rawproduce.Request{TransactionalID: p.id, Acks: -1, Timeout: int32(p.client.wait.Milliseconds())}
+		at := map[string]int{}
+		var sent []*part
+		for _, to := range parts {
+			if to.written == len(to.batches) {
+				continue
+			}
+			sent = append(sent, to)
+			i, ok := at[to.topic]
+			if !ok {
+				i = len(request.Topics)
+				at[to.topic] = i
+				request.Topics = append(request.Topics, rawproduce.RequestTopic{Topic: to.topic})
+			}
+			t := &request.Topics[i]
+			t.Partitions = append(t.Partitions, rawproduce.RequestPartition{
+				Partition: to.id, RecordSet: protocol.RawRecordSet{Reader: bytes.NewReader(to.batches[to.written].data)},
+			})
+		}
+		if len(sent) == 0 {
+			return nil
+		}
+		answer, err := p.client.do(ctx, request)
+		if err != nil {
+			p.stray.Store(true)
+			return err
+		}
+		if err := wrote(sent, answer.(*produce.Response)); err != nil {
+			return err
+		}
+	}
+}
+
+// wrote notes which partitions have taken their batch, and returns the worst
+// error of the others.
+func wrote(parts []*part, answer *produce.Response) (err error) {
+	codes := map[partition]int16{}
+	for _, t := range answer.Topics {
+		for _, r := range t.Partitions {
+			codes[partition{t.Topic, r.Partition}] = r.ErrorCode
+		}
+	}
+	for _, to := range parts {
+		code, told := codes[to.partition]
+		if told && (code == 0 || kafkago.Error(code) == kafkago.DuplicateSequenceNumber) {
+			to.written++
+			continue
+		}
+		one := fmt.Errorf("%s/%d: %w", to.topic, to.id, failed(code))
+		if !told {
+			one = fmt.Errorf("%s/%d: the answer does not tell", to.topic, to.id)
+		}
+		if err == nil || again(err) {
+			err = one
+		}
+	}
+	return err
+}
+
+// end ends the transaction.
+func (p *producer) end(ctx context.Context, commit bool) error {
+	return p.endOf(ctx, p.pid, p.epoch, commit)
+}
+
+func (p *producer) endOf(ctx context.Context, pid int64, epoch int16, commit bool) error {
+	return p.retry(ctx, p.timeout, "ending the transaction", func() error {
+		answer, err := p.ask(ctx, 3, &endtxn.Request{TransactionalID: p.id, ProducerID: pid, ProducerEpoch: epoch, Committed: commit})
+		if err != nil {
+			return err
+		}
+		return failed(answer.(*endtxn.Response).ErrorCode)
+	})
+}
+
+// What became of a transaction.
+type decision int
+
+const (
+	undecided decision = iota
+	decidedAbort
+	decidedCommit
+)
+
+// abort ends what may be open of (pid, epoch). It tells what became of it: where
+// nothing was open, whatever there was had been committed.
+func (p *producer) abort(ctx context.Context, pid int64, epoch int16) (decision, error) {
+	err := p.endOf(ctx, pid, epoch, false)
+	switch {
+	case err == nil:
+		return decidedAbort, nil
+	case errors.Is(err, kafkago.InvalidTransactionState):
+		return decidedCommit, nil
+	}
+	return undecided, err
+}
+
+// recover makes sure that the id is still ours and nothing of it is open, and
+// takes a new epoch. The abort comes first: it is refused, without harm to the
+// successor, where we are a zombie; an init would end the successor's
+// transaction.
+func (p *producer) recover(ctx context.Context) (decision, error) {
+	d, err := p.abort(ctx, p.pid, p.epoch)
+	if err != nil {
+		return d, err
+	}
+	return d, p.init(ctx, p.pid, p.epoch)
+}
+
+// within is how long a step inside a transaction may take, so that the
+// transaction does not outlast its time.
+func (p *producer) within() time.Duration { return p.timeout / 2 }
+
+// retry sends again until the answer is final. A fence is [topics.ErrFenced].
+func (p *producer) retry(ctx context.Context, within time.Duration, what string, send func() error) error {
+	deadline := time.Now().Add(within)
+	wait := time.Millisecond
+	for {
+		err := send()
+		var k kafkago.Error
+		_ = errors.As(err, &k) // 0: no answer, or none of a broker's
+		switch {
+		case err == nil:
+			return nil
+		case k == kafkago.ProducerFenced || k == kafkago.InvalidProducerEpoch:
+			return fmt.Errorf("%s: %w (Kafka answers %q)", what, topics.ErrFenced, k.Title())
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case !again(err) || time.Now().After(deadline):
+			return fmt.Errorf("%s: %w", what, err)
+		}
+		if k != kafkago.ConcurrentTransactions {
+			p.lookAgain()
+			wait = max(wait, 20*time.Millisecond)
+		}
+		if !pause(ctx, wait/2+rand.N(wait)) {
+			return ctx.Err()
+		}
+		wait = min(2*wait, time.Second/2)
+	}
+}

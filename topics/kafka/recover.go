@@ -1,0 +1,113 @@
+package kafka
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/millrace-io/millrace/topics"
+)
+
+// Invariant 3: whoever takes a stream, or has lost an answer, first makes the
+// broker end what is open under its transactional id, and then reads what there
+// is.
+
+// take takes the transactional id from whoever has it.
+func (s *stream) take(ctx context.Context) error {
+	if err := s.state.catchUp(ctx); err != nil {
+		return err
+	}
+	// What a predecessor has left open is ended under its own name, to learn how:
+	// nobody could tell afterwards.
+	decided := map[int64]decision{}
+	for pid, t := range s.state.open {
+		d, err := s.producer.abort(ctx, pid, t.epoch)
+		if err != nil && !errors.Is(err, topics.ErrFenced) && again(err) {
+			return err // else nobody knows any more
+		}
+		decided[pid] = d
+	}
+	if err := s.producer.init(ctx, -1, -1); err != nil {
+		return err
+	}
+	return s.resolve(ctx, decided)
+}
+
+// retake makes certain that the transactional id is ours still, that nothing of
+// it is open, and reads what there is.
+func (s *stream) retake(ctx context.Context) error {
+	d, err := s.producer.recover(ctx)
+	if err != nil {
+		return err
+	}
+	return s.resolve(ctx, map[int64]decision{s.producer.pid: d})
+}
+
+// HangingError says that a broker has lost the end of a transaction, as Kafka
+// 4.3.1 and 4.4.0 do after an unclean restart (KAFKA-20734).
+type HangingError struct {
+	Topic     string
+	Partition int32
+	Producer  int64
+}
+
+func (e *HangingError) Error() string {
+	return fmt.Sprintf("a transaction of this stream hangs in %s/%d (producer id %d): the broker has lost its end, which is bug KAFKA-20734 of Kafka 4.3.1 and 4.4.0, "+
+		"and nobody can tell any more how it was decided. Abort it with kafka-transactions.sh abort --topic %s --partition %d, which may publish its page again, "+
+		"and run a version without the bug", e.Topic, e.Partition, e.Producer, e.Topic, e.Partition)
+}
+
+// resolve reads the state. After an init nothing of the id is open: what the log
+// shows to be is a transaction whose end the broker has lost. Writing on would
+// give it the end of the next one. It is given the end that was decided, by an
+// empty transaction over all that the stream can write to.
+func (s *stream) resolve(ctx context.Context, decided map[int64]decision) error {
+	if err := s.state.catchUp(ctx); err != nil {
+		return err
+	}
+	if len(s.state.open) == 0 {
+		return nil
+	}
+	for pid := range s.state.open {
+		d := decided[pid]
+		if pid != s.producer.pid || d == undecided {
+			return &HangingError{s.home.topic, s.home.id, pid}
+		}
+		s.b.log.Warn("the broker has lost the end of a transaction (KAFKA-20734); it is written again", "stream", s.key.String(), "producer", pid, "committed", d == decidedCommit)
+		all, err := s.b.everywhere(ctx)
+		if err != nil {
+			return err
+		}
+		if err := s.producer.add(ctx, append(all, s.home)); err != nil {
+			return err
+		}
+		if err := s.producer.end(ctx, d == decidedCommit); err != nil {
+			return err
+		}
+	}
+	if err := s.producer.init(ctx, s.producer.pid, s.producer.epoch); err != nil {
+		return err
+	}
+	if err := s.state.catchUp(ctx); err != nil {
+		return err
+	}
+	for pid := range s.state.open {
+		return &HangingError{s.home.topic, s.home.id, pid}
+	}
+	return nil
+}
+
+// everywhere are all partitions of all topics of events.
+func (b *Broker) everywhere(ctx context.Context) ([]partition, error) {
+	var all []partition
+	for _, topic := range b.names.events() {
+		leaders, err := b.client.partitions(ctx, topic)
+		if err != nil {
+			return nil, err
+		}
+		for id := range leaders {
+			all = append(all, partition{topic, int32(id)})
+		}
+	}
+	return all, nil
+}

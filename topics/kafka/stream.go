@@ -1,0 +1,304 @@
+package kafka
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/millrace-io/millrace/events"
+	"github.com/millrace-io/millrace/topics"
+)
+
+// stream is one polled stream in our hands.
+type stream struct {
+	b     *Broker
+	key   events.StreamKey
+	owner string
+	// term is unique to this holding of the stream. It tells a late success of
+	// an earlier commit of ours from another owner's.
+	term string
+
+	producer *producer
+	home     partition // where its state lies
+	state    *state
+	page     *page
+	topics   map[string]topic // by event type, as last seen
+	fresh    map[string]bool  // those that were looked at for the commit that is being encoded
+	written  written
+	keyBytes []byte
+
+	// last names the checkpoint that the next commit must follow; known is false
+	// while the broker's own must be read first.
+	last  stamp
+	known bool
+	// preparing is closed when the next transaction's epoch is taken, or could not
+	// be; nil where nothing was begun.
+	preparing chan struct{}
+	prepared  error
+	working   context.Context // ends with Release
+	stop      context.CancelFunc
+
+	lease    *lease
+	lost     chan struct{} // closed when the lease is lost
+	released chan struct{} // closed by Release
+	settled  bool          // Acquire has returned it; guarded by the broker's heldMu
+	once     sync.Once
+}
+
+// topic is one with its partitions.
+type topic struct {
+	name string
+	ids  []int
+}
+
+// stamp says which commit wrote a checkpoint.
+type stamp struct{ commit, term string }
+
+// Acquire waits until this process holds the stream. In one process two never
+// hold the same; between processes a group of consumers decides who reads, and
+// the transactional id's epoch who writes.
+func (b *Broker) Acquire(ctx context.Context, key events.StreamKey, owner string, onWait func(holder string)) (topics.Stream, error) {
+	page, err := newPage(b.opts.Compression, b.batchLimit())
+	if err != nil {
+		return nil, err
+	}
+	home := partition{b.names.state(), statePartition(key)}
+	s := &stream{
+		b: b, key: key, owner: owner, term: rand.Text(), page: page, home: home, topics: map[string]topic{}, fresh: map[string]bool{}, written: written{},
+		producer: newProducer(b.client, b.names.transaction(key), b.opts.TransactionTimeout),
+		state:    newState(b.client, home, checkpointKey(key), ledgerKeys(key)),
+		lost:     make(chan struct{}), released: make(chan struct{}),
+	}
+	s.working, s.stop = context.WithCancel(b.ctx)
+	var once sync.Once
+	wait := func(holder string) {
+		once.Do(func() {
+			if onWait != nil {
+				onWait(holder)
+			}
+		})
+	}
+	if err := b.hold(ctx, s, wait); err != nil {
+		s.stop()
+		return nil, err
+	}
+	if s.lease, err = b.takeLease(ctx, s, wait); err != nil {
+		b.drop(s)
+		return nil, err
+	}
+	if !b.settle(s) {
+		s.Release()
+		return nil, errClosed
+	}
+	return s, nil
+}
+
+// settle hands the stream over to its caller, and to Close, which releases what
+// is still held; false when Close has come before.
+func (b *Broker) settle(s *stream) bool {
+	b.heldMu.Lock()
+	defer b.heldMu.Unlock()
+	s.settled = !b.closing
+	return s.settled
+}
+
+// hold takes the stream among those of this process.
+func (b *Broker) hold(ctx context.Context, s *stream, wait func(string)) error {
+	for {
+		b.heldMu.Lock()
+		if b.closing {
+			b.heldMu.Unlock()
+			return errClosed
+		}
+		other := b.held[s.key]
+		if other == nil {
+			b.held[s.key] = s
+		}
+		b.heldMu.Unlock()
+		if other == nil {
+			return nil
+		}
+		wait(other.owner)
+		select {
+		case <-other.released:
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-b.ctx.Done():
+			return errClosed
+		}
+	}
+}
+
+func (b *Broker) drop(s *stream) {
+	s.stop()
+	b.heldMu.Lock()
+	delete(b.held, s.key)
+	b.heldMu.Unlock()
+	close(s.released)
+}
+
+// Lost is closed when the lease could not be kept.
+func (s *stream) Lost() <-chan struct{} { return s.lost }
+
+// Release gives the stream up and waits for its goroutines.
+func (s *stream) Release() {
+	s.once.Do(func() {
+		if s.lease != nil {
+			s.lease.release()
+		}
+		s.stop()
+		if s.preparing != nil {
+			<-s.preparing
+		}
+		s.b.drop(s)
+	})
+	<-s.released
+}
+
+// Checkpoint reads the committed checkpoint. The first call fences whoever wrote
+// before.
+func (s *stream) Checkpoint(ctx context.Context) ([]byte, error) {
+	ctx, cancel := s.b.bound(ctx)
+	defer cancel()
+	s.known = false
+	if err := s.awaitPrepared(ctx); err != nil && !errors.Is(err, topics.ErrFenced) {
+		s.producer.doubt = true
+	} else if err != nil {
+		return nil, s.failed("read the checkpoint", err)
+	}
+	var err error
+	if s.producer.pid < 0 {
+		err = s.take(ctx)
+	} else {
+		err = s.retake(ctx)
+	}
+	if err != nil {
+		return nil, s.failed("read the checkpoint", err)
+	}
+	s.known = true
+	c := s.state.checkpoint
+	s.last, s.written = c.stamp, parseWritten(c.partitions)
+	return slices.Clone(c.data), nil
+}
+
+// failed says what could not be done, and what helps where it is the rights.
+func (s *stream) failed(what string, err error) error {
+	if s.b.ctx.Err() != nil {
+		err = errClosed
+	}
+	return fmt.Errorf("%s of %s: %w", what, s.key, s.b.explain(err))
+}
+
+// Forget deletes ledger entries.
+func (s *stream) Forget(ctx context.Context, names []string) error {
+	if !s.known {
+		return errUnread
+	}
+	if err := s.state.catchUp(ctx); err != nil {
+		return s.failed("forget ledger entries", err)
+	}
+	s.page.reset()
+	gone := 0
+	for _, name := range names {
+		if s.state.has(name) {
+			s.page.state(s.home, ledgerKeys(s.key)+name, nil)
+			gone++
+		}
+	}
+	if gone == 0 {
+		return nil
+	}
+	err := s.page.finish()
+	if err == nil {
+		err = s.write(ctx, s.last) // what a second attempt deletes again does no harm
+	}
+	if err != nil {
+		return s.failed("forget ledger entries", err)
+	}
+	return nil
+}
+
+// Entries lists the names of the ledger entries that are kept, sorted.
+func (s *stream) Entries(ctx context.Context) ([]string, error) {
+	if err := s.state.catchUp(ctx); err != nil {
+		return nil, s.failed("list the ledger", err)
+	}
+	return s.state.names(), nil
+}
+
+// Entry reads one ledger entry.
+func (s *stream) Entry(ctx context.Context, name string) ([]byte, error) {
+	if err := s.state.catchUp(ctx); err != nil {
+		return nil, s.failed("read ledger entry "+name, err)
+	}
+	data, err := s.state.entry(ctx, name)
+	if err != nil {
+		return nil, s.failed("read ledger entry "+name, err)
+	}
+	return data, nil
+}
+
+// ledger reads a stream's ledger, whoever holds the stream.
+type ledger struct {
+	b   *Broker
+	key events.StreamKey
+
+	mu    sync.Mutex
+	state *state
+}
+
+// Ledger reads a stream's ledger, whoever holds the stream.
+func (b *Broker) Ledger(key events.StreamKey) topics.Ledger {
+	home := partition{b.names.state(), statePartition(key)}
+	return &ledger{b: b, key: key, state: newState(b.client, home, checkpointKey(key), ledgerKeys(key))}
+}
+
+// Entries lists the names of the ledger entries that are kept, sorted.
+func (l *ledger) Entries(ctx context.Context) ([]string, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err := l.state.catchUp(ctx); err != nil {
+		return nil, fmt.Errorf("list the ledger of %s: %w", l.key, l.b.explain(err))
+	}
+	return l.state.names(), nil
+}
+
+// Entry reads one ledger entry.
+func (l *ledger) Entry(ctx context.Context, name string) (data []byte, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err = l.state.catchUp(ctx); err == nil {
+		data, err = l.state.entry(ctx, name)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read ledger entry %s of %s: %w", name, l.key, l.b.explain(err))
+	}
+	return data, nil
+}
+
+// Checkpoints reads the checkpoint of every stream ever committed.
+func (b *Broker) Checkpoints(ctx context.Context) ([]topics.Stored, error) {
+	ctx, cancel := b.bound(ctx)
+	defer cancel()
+	var all []topics.Stored
+	for id := range int32(statePartitions) {
+		found, err := readCheckpoints(ctx, b.client, partition{b.names.state(), id})
+		if err != nil {
+			if b.missing(err) {
+				continue // nothing was ever committed
+			}
+			return nil, fmt.Errorf("read the checkpoints on Kafka at %s: %w", b.client.where, b.explain(err))
+		}
+		all = append(all, found...)
+	}
+	slices.SortFunc(all, func(x, y topics.Stored) int { return strings.Compare(x.Key.String(), y.Key.String()) })
+	return all, nil
+}
+
+// writeFor bounds how long one commit tries before its caller hears of it.
+const writeFor = time.Minute
