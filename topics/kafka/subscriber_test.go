@@ -319,3 +319,30 @@ func (o *observed) note(m *message.Message) {
 		o.wrong = append(o.wrong, fmt.Sprintf("%s: %d came, and %d had not come", key, n, next))
 	}
 }
+
+// TestSubscribeRemembers does not handle again what it could not tell the group,
+// when it comes back to the same partition.
+func TestSubscribeRemembers(t *testing.T) {
+	cluster := readCluster(t, 1, []string{"sms"}, kfake.BrokerConfigs(map[string]string{"group.initial.rebalance.delay.ms": "0"}))
+	write(t, writer(t, cluster.ListenAddrs(), ""), smsTopic, 0, "a", "b", "c")
+	messages := subscribed(t, t.Context(), newSubscriber(t, Options{Brokers: cluster.ListenAddrs(), requestWait: time.Second}, shortly("g")), smsTopic)
+	first := received(t, messages)
+	commits := cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.OffsetCommit}, Count: -1, Err: kerr.IllegalGeneration})
+	first.Ack()
+	received(t, messages).Ack()
+	third := received(t, messages)
+	beats := cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Heartbeat}, Count: 2, Err: kerr.RebalanceInProgress})
+	if err := beats.Wait(t.Context(), 1); err != nil {
+		t.Fatal(err)
+	}
+	<-third.Context().Done() // it had its time
+	if err := commits.Wait(t.Context(), 1); err != nil {
+		t.Fatal(err)
+	}
+	commits.Remove()
+	m := received(t, messages)
+	if string(m.Payload) != "c" {
+		t.Errorf("%q comes after the group has gathered anew, want c", m.Payload)
+	}
+	m.Ack()
+}
