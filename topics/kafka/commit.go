@@ -307,3 +307,18 @@ func (s *stream) awaitPrepared(ctx context.Context) error {
 	}
 	return err
 }
+
+// endPreparing waits for what prepare has begun, though not for a cluster that is
+// away, and ends it.
+func (s *stream) endPreparing() {
+	if s.preparing != nil {
+		select {
+		case <-s.preparing:
+		case <-time.After(s.b.opts.session / 4):
+		}
+	}
+	s.stop()
+	if s.preparing != nil {
+		<-s.preparing
+	}
+}
