@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # serve.sh VERSION PORT FOLDER [ARGUMENT...]: is a broker on 127.0.0.1:PORT, in
 # the foreground, in this very process. Its controller listens on the next port.
-# FOLDER keeps the data; a folder without data is formatted first, with the
-# arguments. FOLDER/more.properties, where there, outranks our settings, and
-# KAFKA_JAVA our options of Java.
+# FOLDER, an absolute path, keeps the data; one without data is formatted first,
+# with the arguments. FOLDER/more.properties, where there, outranks our settings,
+# and KAFKA_JAVA our options of Java.
 #
 # With KAFKA_UNTIL_EOF set the broker is killed and FOLDER removed when stdin
 # ends, however the process behind it died. A line on stdin calls that off.
@@ -21,6 +21,7 @@ if [ -n "${KAFKA_UNTIL_EOF:-}" ]; then
   ) <&0 >/dev/null 2>&1 3>&- &
 fi
 exec </dev/null
+cd "$folder" # a Java that crashes writes where it is
 
 jars=$("$here/jars.sh" "$version")
 {

@@ -51,9 +51,10 @@ pid=
 # stop: ends the broker, if there is one, and removes what it left.
 stop() {
   if [ -n "$pid" ]; then
-    kill -TERM "$pid" || true
+    kill -KILL "$pid" || true # its data goes too
     wait "$pid" || true
-    echo ended >&8 # nobody need kill it any more
+    # Nobody need kill it any more; where nobody would, nobody reads that.
+    (trap '' PIPE; echo ended >&8) || true
     exec 8>&-
     pid=
   fi

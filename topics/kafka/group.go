@@ -21,9 +21,9 @@ const (
 	// offsetsVersion is the newest version of the requests for places that needs
 	// nothing which we do not know.
 	offsetsVersion = 5
-	// joinLate is the age from which on connections are cut that keep a member
-	// which wants to leave: kafka-go would wait for the other members to join.
-	joinLate = time.Second
+	// leaveLook is how often a member that wants to leave looks whether kafka-go
+	// lets it.
+	leaveLook = time.Second
 )
 
 // group is a subscription's membership in its consumer group. kafka-go joins and
@@ -33,13 +33,18 @@ type group struct {
 	*subscription
 	coordinator *coordinator
 	open        *connections
+	known       map[partition]progress // of partitions that were ours
 }
+
+// progress is how far a partition was handled, and what the group knew of it.
+type progress struct{ acked, stored int64 }
 
 func newGroup(b *subscription) *group {
 	return &group{
 		subscription: b,
 		coordinator:  newCoordinator(b.client, kafkago.CoordinatorKeyTypeConsumer, b.s.how.Group),
 		open:         newConnections(b.client.wait/2, nil),
+		known:        map[partition]progress{},
 	}
 }
 
@@ -95,21 +100,26 @@ func (g *group) join() (*kafkago.ConsumerGroup, error) {
 	})
 }
 
-// leave leaves the group and waits for kafka-go.
+// leave leaves the group and waits for kafka-go. One that is joining waits for
+// the other members, and none of them may be slower than this; where one is, its
+// connection is cut, and the group will miss a member that it does not know yet.
 func (g *group) leave(members *kafkago.ConsumerGroup) {
 	left := make(chan struct{})
 	go func() {
 		defer close(left)
 		_ = members.Close()
 	}()
-	tick := time.NewTicker(joinLate / 5)
+	late := time.Now().Add(g.s.how.CloseTimeout + g.s.how.Session)
+	tick := time.NewTicker(leaveLook)
 	defer tick.Stop()
 	for {
 		select {
 		case <-left:
 			return
 		case <-tick.C:
-			g.open.endOlder(joinLate)
+			if time.Now().After(late) {
+				g.open.endOlder(leaveLook)
+			}
 		}
 	}
 }
@@ -134,12 +144,7 @@ func (g *group) turn(over context.Context, generation *kafkago.Generation) {
 	committer.Go(func() { t.commitNowAndThen(ctx, h) })
 	h.run(start)
 	committer.Wait()
-	last, end := context.WithTimeout(context.Background(), commitLast)
-	defer end()
-	if err := t.commitPatiently(last, h.places()); err != nil {
-		g.s.log.Warn("what was acknowledged last could not be told to the consumer group: it will come again",
-			"group", g.s.how.Group, "topic", g.topic, "error", err.Error())
-	}
+	t.end(h.places())
 }
 
 // turn is one generation of the group, as far as it is ours.
@@ -164,7 +169,14 @@ func (t *turn) begin(ctx context.Context, mine map[partition]int32) (start map[p
 			}
 			if start, err = t.starts(ctx, fresh); err == nil {
 				t.stored = stored
-				start = joined(start, stored)
+				for p, at := range stored {
+					start[p] = at
+					// What we could not tell when the cluster was away is still true,
+					// unless another has handled it since.
+					if known, ours := t.known[p]; ours && known.stored == at {
+						start[p] = max(at, known.acked)
+					}
+				}
 				// A group that begins with what is new has a place from now on.
 				if err = t.commitPatiently(ctx, start); err == nil {
 					return start, true
@@ -182,11 +194,20 @@ func (t *turn) begin(ctx context.Context, mine map[partition]int32) (start map[p
 	}
 }
 
-func joined(a, b map[partition]int64) map[partition]int64 {
-	for p, at := range b {
-		a[p] = at
+// end stores the last places.
+func (t *turn) end(at map[partition]int64) {
+	ctx, cancel := context.WithTimeout(context.Background(), commitLast)
+	defer cancel()
+	if err := t.commitPatiently(ctx, at); err != nil {
+		t.s.log.Warn("what was acknowledged last could not be told to the consumer group: it may come again",
+			"group", t.s.how.Group, "topic", t.topic, "error", err.Error())
 	}
-	return a
+	clear(t.known)
+	for p, offset := range at {
+		if stored, there := t.stored[p]; there {
+			t.known[p] = progress{acked: offset, stored: stored}
+		}
+	}
 }
 
 // lost says whether an error is that the group goes on without us.

@@ -1,9 +1,17 @@
 package kafka
 
 import (
+	"os"
 	"testing"
 
 	"go.uber.org/goleak"
+
+	"github.com/millrace-io/millrace/topics/topictest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if code, is := topictest.AskToRestart(); is {
+		os.Exit(code)
+	}
+	goleak.VerifyTestMain(m, topictest.IgnoreWatermill()...)
+}

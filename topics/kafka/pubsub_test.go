@@ -1,12 +1,15 @@
 package kafka
 
 import (
+	"crypto/rand"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/ThreeDotsLabs/watermill/pubsub/tests"
 	"github.com/twmb/franz-go/pkg/kfake"
+	"go.uber.org/goleak"
 
 	"github.com/millrace-io/millrace/topics"
 	"github.com/millrace-io/millrace/topics/kafka/kafkatest"
@@ -15,9 +18,14 @@ import (
 
 // pubSub makes the backends of the suite on brokers.
 func pubSub(t *testing.T, brokers []string) topictest.PubSubBackend {
-	opts := Options{Brokers: brokers, Partitions: 3, Prefix: "pubsub", session: 6 * time.Second}
+	opts := Options{Brokers: brokers, Partitions: 3, Prefix: "pubsub" + strings.ToLower(rand.Text()), session: 6 * time.Second}
 	return topictest.PubSubBackend{
 		New: func(t *testing.T, group string) (message.Publisher, message.Subscriber) {
+			if group != "" {
+				// Tests that run side by side would have each other's members gather
+				// anew all the time.
+				group += " of " + t.Name()
+			}
 			return newPublisher(t, opts), newSubscriber(t, opts, shortly(group))
 		},
 		MakeTopic: func(t *testing.T, topic string) { makeTopic(t, brokers, topic, 3) },
@@ -66,13 +74,16 @@ var features = tests.Features{ConsumerGroups: true, GuaranteedOrder: true, Persi
 
 func TestPubSubFake(t *testing.T) {
 	topictest.RunPubSub(t, topictest.PubSub{Features: features, New: func(t *testing.T) topictest.PubSubBackend {
-		return pubSub(t, fake(t, kfake.NumBrokers(2), kfake.BrokerConfigs(map[string]string{"group.initial.rebalance.delay.ms": "0"})).ListenAddrs())
+		be := pubSub(t, fake(t, kfake.NumBrokers(2), kfake.BrokerConfigs(map[string]string{"group.initial.rebalance.delay.ms": "0"})).ListenAddrs())
+		be.Server = []goleak.Option{goleak.IgnoreAnyFunction("github.com/twmb/franz-go/pkg/kfake.(*clientConn).read.func1")}
+		return be
 	}})
 }
 
+// TestPubSubReal runs on one broker, which is killed now and then.
 func TestPubSubReal(t *testing.T) {
+	b := kafkatest.Start(t)
 	topictest.RunPubSub(t, topictest.PubSub{Features: features, New: func(t *testing.T) topictest.PubSubBackend {
-		b := kafkatest.Start(t)
 		be := pubSub(t, []string{b.Addr()})
 		be.Restart = func(*testing.T) {
 			b.Kill()

@@ -9,6 +9,7 @@ import (
 	"github.com/ThreeDotsLabs/watermill"
 	pubsub "github.com/ThreeDotsLabs/watermill/message"
 	"github.com/ThreeDotsLabs/watermill/pubsub/tests"
+	"go.uber.org/goleak"
 
 	"github.com/millrace-io/millrace/topics"
 )
@@ -48,6 +49,9 @@ type PubSubBackend struct {
 	Limit int
 	// Stripped are names of metadata that must not get through.
 	Stripped []string
+	// Server leaves goroutines out of a search for those that are left behind
+	// which belong to a server in this process.
+	Server []goleak.Option
 }
 
 // feed writes numbered messages to a topic. Number n has the key keyOf(n, keys).
