@@ -16,8 +16,10 @@ import (
 const (
 	// commitEvery is how often the group's places are stored.
 	commitEvery = time.Second
-	// commitLast is how long it is tried to store them at the end.
+	// commitLast is how long it is tried to store them when a subscription ends,
+	// commitTurn when it goes on: then it remembers them.
 	commitLast = 5 * time.Second
+	commitTurn = time.Second
 	// offsetsVersion is the newest version of the requests for places that needs
 	// nothing which we do not know.
 	offsetsVersion = 5
@@ -196,7 +198,11 @@ func (t *turn) begin(ctx context.Context, mine map[partition]int32) (start map[p
 
 // end stores the last places.
 func (t *turn) end(at map[partition]int64) {
-	ctx, cancel := context.WithTimeout(context.Background(), commitLast)
+	wait := commitTurn
+	if t.ending.Err() != nil {
+		wait = commitLast
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), wait)
 	defer cancel()
 	if err := t.commitPatiently(ctx, at); err != nil {
 		t.s.log.Warn("what was acknowledged last could not be told to the consumer group: it may come again",
