@@ -18,21 +18,30 @@ BENCHSTAT     := v0.0.0-20260908200009-22c9c6c9d4da
 OLD_NATS      := v2.11.4
 NATS           = $(shell go list -m -f '{{.Version}}' $(NATS_MODULE))
 NATS_MODULE   := github.com/nats-io/nats-server/v2
+PROMETHEUS     = $(shell go list -C deploy/tools -m -f '{{.Version}}' $(PROMETHEUS_MODULE))
+PROMETHEUS_MODULE := github.com/prometheus/prometheus
+include deploy/kafka/versions.env
 
 CONFIG   ?= millrace.yaml
 COUNT    ?= 3
 FUZZTIME ?= 10s
+# Of Apache Kafka; empty: the pinned version, and the port that goes with it.
+VERSION  ?=
+PORT     ?=
 
-.PHONY: build test race fuzz lint docs bench run check tools servers
+.PHONY: build test race fuzz lint docs bench run check tools servers watchers kafka-up kafka-down kafka-test
+
+# Runs a command with Apache Kafka beside it, where it can be had.
+WITH_KAFKA = deploy/kafka/with.sh $(or $(VERSION),$(KAFKA))
 
 build: ## the program, static, into bin/
 	CGO_ENABLED=0 go build -trimpath -o bin/millrace ./cmd/millrace
 
-test: servers ## the whole suite
-	go test -race -shuffle=on -timeout 20m ./...
+test: servers watchers ## the whole suite
+	$(WITH_KAFKA) go test -race -shuffle=on -timeout 20m ./...
 
 race: servers ## the whole suite, COUNT times
-	go test -race -shuffle=on -count=$(COUNT) ./...
+	$(WITH_KAFKA) go test -race -shuffle=on -count=$(COUNT) ./...
 
 fuzz: ## every fuzz target, for FUZZTIME each
 	@grep -rEo --include='*_test.go' '^func Fuzz[A-Za-z0-9_]+' . | sed 's/:func / /' | while read -r file name; do \
@@ -58,10 +67,19 @@ bench: tools ## every benchmark, five times, into bench.txt
 run: build ## the service, with CONFIG
 	bin/millrace run -c $(CONFIG)
 
+kafka-up: ## Apache Kafka on loopback until kafka-down, of VERSION, on PORT; prints its address
+	@deploy/kafka/up.sh "$(VERSION)" "$(PORT)"
+
+kafka-down: ## stops it and removes its data
+	@deploy/kafka/down.sh "$(VERSION)" "$(PORT)"
+
+kafka-test: ## the tests of the Kafka broker alone, with VERSION
+	$(WITH_KAFKA) go test -race -shuffle=on -timeout 15m ./topics/kafka/...
+
 # A test fails on a page of docs/ that is not what the code says.
 check: lint test ## what CI runs
 
-tools: servers ## what lint, bench and tests need, into bin/
+tools: servers watchers ## what lint, bench and tests need, into bin/
 	@$(call install,golangci-lint,github.com/golangci/golangci-lint/v2,$(GOLANGCI_LINT),/cmd/golangci-lint)
 	@$(call install,govulncheck,golang.org/x/vuln,$(GOVULNCHECK),/cmd/govulncheck)
 	@$(call install,benchstat,golang.org/x/perf,$(BENCHSTAT),/cmd/benchstat)
@@ -73,6 +91,15 @@ servers: # NATS servers that tests run beside the embedded one: ours, and one th
 	  { echo "installing nats-server $(OLD_NATS)"; mkdir -p bin/old; \
 	    GOBIN=$(CURDIR)/bin/old go install $(NATS_MODULE)@$(OLD_NATS); \
 	    mv bin/old/nats-server bin/nats-server-2.11; rmdir bin/old; }
+
+watchers: # Prometheus and promtool, which the files of deploy/ are tried with
+	@$(call watcher,promtool)
+	@$(call watcher,prometheus)
+
+# watcher,NAME: at the version that deploy/tools pins, without the clouds that it could
+# find services in.
+watcher = $(call there,$(1),$(PROMETHEUS_MODULE),$(PROMETHEUS)) || \
+	  { echo "building $(1) $(PROMETHEUS)"; go build -C deploy/tools -tags remove_all_sd -o ../../bin/$(1) $(PROMETHEUS_MODULE)/cmd/$(1); }
 
 # there,NAME,MODULE,VERSION: bin/NAME is that version, built with our toolchain.
 there = go version -m bin/$(1) 2>/dev/null | awk -v go="$$(go env GOVERSION)" \

@@ -49,6 +49,7 @@ var layout = map[string]rule{
 	"pipeline":                 {imports: "events connectors transforms ledger topics", tests: "topics/nats"},
 	"app":                      {imports: "..."},
 	"cmd/millrace":             {imports: "app config events simulator topics", tests: "..."},
+	"deploy":                   {}, // tests of its files alone
 	"examples/*":               {imports: "", tests: "events topics/..."},
 }
 

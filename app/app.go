@@ -154,7 +154,7 @@ func typeOf(name string) connectors.Type {
 
 // Run carries all streams until ctx ends, or, with Once, until all are read. It
 // waits for everything that it started. A stream that fails never ends it, but
-// for state of a newer version.
+// for state of a newer version, or that was imported in part.
 func (a *App) Run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	background, stop := context.WithCancel(ctx)

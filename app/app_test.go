@@ -126,6 +126,7 @@ func TestExitCodes(t *testing.T) {
 		{&topics.OpenError{Remote: true, Err: errors.New("old")}, 3},
 		{fmt.Errorf("x: %w", &ledger.NewerError{}), 1},
 		{&IncompleteError{Missing: []error{remote}}, 3},
+		{&IncompleteError{Missing: []error{fmt.Errorf("x: %w", &ledger.ImportError{})}, Remote: true}, 1},
 		{&IncompleteError{Missing: []error{errors.New("away")}, Remote: true}, 3},
 		{&IncompleteError{Missing: []error{errors.New("input/output error")}}, 1},
 		{&IncompleteError{Missing: []error{remote, fmt.Errorf("x: %w", topics.ErrFull)}}, 1},

@@ -114,7 +114,7 @@ type ListedBackfill struct {
 // ListBackfills tells of the backfills of the streams that CONNECTOR[/STREAM]
 // names; of all for "".
 func ListBackfills(ctx context.Context, file *config.File, name string, log *slog.Logger) ([]ListedBackfill, error) {
-	o, streams, err := openStreams(ctx, file, name, log)
+	o, streams, err := openStreams(ctx, file, name, toOperate, log)
 	if err != nil {
 		return nil, err
 	}
@@ -143,7 +143,7 @@ const (
 // The number 0 stands for all that have not ended. It returns what commands call the
 // stream.
 func ChangeBackfills(ctx context.Context, file *config.File, name, do string, number uint64, log *slog.Logger) (stream string, p *pipeline.BackfillPlan, err error) {
-	o, streams, err := openStreams(ctx, file, name, log)
+	o, streams, err := openStreams(ctx, file, name, toOperate, log)
 	if err != nil {
 		return "", nil, err
 	}
@@ -171,7 +171,7 @@ type BackfillOptions struct {
 // reading them in this process. When ctx ends they stay as they are in the
 // checkpoint.
 func Backfill(ctx context.Context, file *config.File, name string, opts BackfillOptions, log *slog.Logger) error {
-	o, streams, err := openStreams(ctx, file, name, log)
+	o, streams, err := openStreams(ctx, file, name, toOperate, log)
 	if err != nil {
 		return err
 	}

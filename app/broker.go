@@ -79,7 +79,7 @@ func openKafka(ctx context.Context, file *config.File, log *slog.Logger, o openi
 // listens returns where the embedded server takes clients; "" where there is none
 // or it takes none.
 func listens(b topics.Broker) string {
-	if n, ok := b.(*nats.Broker); ok {
+	if n, ok := b.(interface{ Addr() string }); ok {
 		return n.Addr()
 	}
 	return ""
@@ -88,7 +88,7 @@ func listens(b topics.Broker) string {
 // offline says whether this process has opened the embedded server's directory
 // itself, because no service runs on it. Other brokers are never offline.
 func offline(b topics.Broker) bool {
-	n, ok := b.(*nats.Broker)
+	n, ok := b.(interface{ Offline() bool })
 	return ok && n.Offline()
 }
 

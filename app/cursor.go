@@ -33,7 +33,7 @@ type Cursor struct {
 
 // Cursors tells where the streams stand that CONNECTOR[/STREAM] names.
 func Cursors(ctx context.Context, file *config.File, name string, log *slog.Logger) ([]Cursor, error) {
-	o, streams, err := openStreams(ctx, file, name, log)
+	o, streams, err := openStreams(ctx, file, name, toOperate, log)
 	if err != nil {
 		return nil, err
 	}
@@ -138,7 +138,7 @@ type Moved struct {
 // MoveCursors moves the cursors of the streams that CONNECTOR[/STREAM] names. It
 // returns those that were moved beside an error of others.
 func MoveCursors(ctx context.Context, file *config.File, name string, m Move, dryRun bool, log *slog.Logger) ([]Moved, error) {
-	o, streams, err := openStreams(ctx, file, name, log)
+	o, streams, err := openStreams(ctx, file, name, toOperate, log)
 	if err != nil {
 		return nil, err
 	}

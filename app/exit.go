@@ -16,7 +16,7 @@ import (
 // Exit codes of the program.
 const (
 	ExitDone   = 0
-	ExitOurs   = 1 // failed on our side: a port or a directory taken, unwritable, full, state of a newer version
+	ExitOurs   = 1 // failed on our side: a port or a directory taken, unwritable, full, state of a newer version, or imported in part
 	ExitUsage  = 2 // bad usage or configuration
 	ExitRemote = 3 // an API or a broker refused, stayed away or is too old
 )
@@ -36,6 +36,7 @@ func ExitCode(err error) int {
 		remote   *connectors.Error
 		missing  *IncompleteError
 		newer    *ledger.NewerError
+		half     *ledger.ImportError
 		refused  *pipeline.RefusedError
 		answered *answeredError
 	)
@@ -46,7 +47,7 @@ func ExitCode(err error) int {
 		return answered.code
 	case errors.As(err, &settings), errors.As(err, &usage), errors.As(err, &refused):
 		return ExitUsage
-	case errors.As(err, &newer), errors.Is(err, topics.ErrFull):
+	case errors.As(err, &newer), errors.As(err, &half), errors.Is(err, topics.ErrFull):
 		return ExitOurs
 	case errors.As(err, &open) && !open.Remote:
 		return ExitOurs

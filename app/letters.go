@@ -149,7 +149,7 @@ func (o *operator) letters(ctx context.Context, s Selection, raw bool) ([]Letter
 // DeadLetters lists the dead letters of a selection. With raw they bring their
 // records' bytes, for WriteLetter.
 func DeadLetters(ctx context.Context, file *config.File, s Selection, raw bool, log *slog.Logger) ([]Letter, error) {
-	o, err := openOperator(ctx, file, log)
+	o, err := openOperator(ctx, file, toOperate, log)
 	if err != nil {
 		return nil, err
 	}
@@ -202,7 +202,7 @@ type Resolution struct {
 // ResolveLetters replays or discards the open dead letters of a selection. It
 // returns what was done beside an error.
 func ResolveLetters(ctx context.Context, file *config.File, s Selection, discard, dryRun bool, log *slog.Logger) ([]Resolution, error) {
-	o, err := openOperator(ctx, file, log)
+	o, err := openOperator(ctx, file, toOperate, log)
 	if err != nil {
 		return nil, err
 	}

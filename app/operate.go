@@ -141,9 +141,10 @@ type operator struct {
 	broker     topics.Broker
 	connectors []*connectors.Connector
 	transport  *http.Transport
+	silent     time.Time // when no service answered; zero: one did, or none was asked
 }
 
-func openOperator(ctx context.Context, file *config.File, log *slog.Logger) (*operator, error) {
+func openOperator(ctx context.Context, file *config.File, how opening, log *slog.Logger) (*operator, error) {
 	o := &operator{file: file, log: log, transport: connectors.NewTransport()}
 	var err error
 	if o.connectors, err = build(file, connectors.Env{Budgets: connectors.NewBudgets(), Transport: o.transport, Now: time.Now}); err != nil {
@@ -154,7 +155,7 @@ func openOperator(ctx context.Context, file *config.File, log *slog.Logger) (*op
 			return nil, &UsageError{fmt.Errorf("the account of the connector %s stands in a variable that is not set here: set it as for the service", c.Name)}
 		}
 	}
-	if o.broker, err = openBroker(ctx, file, log, toOperate); err != nil {
+	if o.broker, err = openBroker(ctx, file, log, how); err != nil {
 		return nil, err
 	}
 	return o, nil
@@ -162,8 +163,8 @@ func openOperator(ctx context.Context, file *config.File, log *slog.Logger) (*op
 
 // openStreams opens what an operating command works with, and finds the streams
 // that CONNECTOR[/STREAM] names; all for "".
-func openStreams(ctx context.Context, file *config.File, name string, log *slog.Logger) (*operator, []*connectors.Stream, error) {
-	o, err := openOperator(ctx, file, log)
+func openStreams(ctx context.Context, file *config.File, name string, how opening, log *slog.Logger) (*operator, []*connectors.Stream, error) {
+	o, err := openOperator(ctx, file, how, log)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -298,6 +299,11 @@ func (o *operator) ingestOptions() pipeline.Options {
 	}
 }
 
+// silentFor is for how long a command that acts on many streams takes it that no
+// service runs: to ask takes a while on some brokers. One that has started since
+// holds its streams.
+const silentFor = 30 * time.Second
+
 // handoverWait is how long a stream may be between two tenures.
 const handoverWait = 5 * time.Second
 
@@ -329,9 +335,15 @@ func (o *operator) ask(ctx context.Context, s *connectors.Stream, r *request) (*
 	if err != nil {
 		return nil, err
 	}
+	if o.foreign() && time.Since(o.silent) < silentFor {
+		return nil, nil
+	}
 	replies, err := o.broker.Ask(ctx, question)
 	if err != nil {
 		return nil, err
+	}
+	if len(replies) == 0 {
+		o.silent = time.Now()
 	}
 	var waiting *answer
 	for _, reply := range replies {

@@ -211,7 +211,8 @@ type SweepPosition struct {
 }
 
 // Batch is what one commit holds: at most MaxBatchRecords records and about
-// MaxBatchBytes, complete in memory. Nothing of it changes once it is delivered.
+// MaxBatchBytes, complete in memory, and those that have joined it. Nothing of it
+// changes once it is delivered.
 type Batch struct {
 	Stream  *Stream
 	Lane    Lane
@@ -230,9 +231,13 @@ type Batch struct {
 	Jump bool
 	// Progress is where the stream stands once this batch is committed.
 	Progress Progress
+	// Joined are the batches of the same lane that follow this one and were waiting
+	// with it, each with a window and a progress of its own: one commit takes all.
+	// Nil: none were, or [SubscriberOptions].Join is 0.
+	Joined []*Batch
 
 	after   Position // where its lane stands then
-	keys    int      // how many keys of a walk it is of
+	ends    bool     // nothing of its window follows
 	cells   bool     // it was read in cells
 	payload []byte   // the records as JSON Lines
 	size    int      // what it holds in memory, near enough

@@ -1,10 +1,8 @@
 package connectors
 
 import (
-	"cmp"
 	"context"
 	"errors"
-	"sync"
 	"time"
 
 	"github.com/millrace-io/millrace/events"
@@ -125,74 +123,6 @@ func (c *course) next(ctx context.Context, idle bool) (*windowRead, error) {
 	// request to find out.
 	r.cells = c.sub.current().Cells && w.To.Sub(w.From.Truncate(events.Quarter)) <= events.Quarter
 	return r, nil
-}
-
-// read reads from a time on, or from the window that a read before this left
-// unfinished, up to end, which may move while it reads.
-func (l *lane) read(ctx context.Context, from time.Time, unfinished Position, end func(ago time.Duration) time.Time) error {
-	ctx, cancel := context.WithCancelCause(withLane(ctx, l.name))
-	l.cancel = cancel
-	var readers sync.WaitGroup
-	var queue []*windowRead
-	defer func() {
-		cancel(nil)
-		readers.Wait()
-		for _, r := range queue {
-			l.buffer.drop(r)
-		}
-	}()
-	todo := &course{lane: l, from: from, unfinished: unfinished, end: end, until: end(0)}
-	var waiting *Batch // of keys that are done, for others to join it
-	give := func() (err error) {
-		if waiting != nil {
-			err = l.sub.deliver(ctx, l, waiting, end)
-		}
-		waiting = nil
-		return err
-	}
-	for {
-		for len(queue) < l.ahead() {
-			r, err := todo.next(ctx, len(queue) == 0)
-			if err != nil {
-				return cmp.Or(context.Cause(ctx), err)
-			}
-			if r == nil {
-				break
-			}
-			queue = append(queue, r)
-			readers.Go(func() { r.run(ctx) })
-		}
-		if len(queue) == 0 {
-			return nil
-		}
-		head := queue[0]
-		l.buffer.setHead(head)
-		for b := range head.out {
-			l.buffer.took(head, b.size)
-			if waiting != nil && waiting.join(b, l.ahead()) {
-				continue
-			}
-			if err := give(); err != nil {
-				return cmp.Or(context.Cause(ctx), err)
-			}
-			if waiting = b; b.keys == 0 {
-				if err := give(); err != nil {
-					return cmp.Or(context.Cause(ctx), err)
-				}
-			}
-		}
-		if head.err != nil || len(queue) == 1 || len(queue[1].out) == 0 { // nothing is there to join it
-			if err := give(); err != nil {
-				return cmp.Or(context.Cause(ctx), err)
-			}
-		}
-		if head.err != nil {
-			return cmp.Or(context.Cause(ctx), head.err)
-		}
-		l.learn(head)
-		l.buffer.drop(head)
-		queue = queue[1:]
-	}
 }
 
 // next is where a window ends that begins at a time. Where there are cells it

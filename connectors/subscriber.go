@@ -37,6 +37,11 @@ type SubscriberOptions struct {
 	// GiveUp is how long a request may fail, with Once, before the stream is
 	// given up; 0: after 90 s, or 5 failures in a row.
 	GiveUp time.Duration
+	// Join lets one message hold the batches that are waiting when it is sent, of
+	// so many records together at most, and of 16 MiB: commits of many records
+	// are cheaper. A batch never waits for others to join it. Messages have no
+	// payload then, only the batch in their context. 0: each batch is a message.
+	Join int
 	// Log gets one line for each incident; nil: none.
 	Log *slog.Logger
 	// Now is the clock; nil: time.Now.
@@ -317,14 +322,21 @@ func (s *Subscriber) deliver(ctx context.Context, l *lane, b *Batch, end func(ti
 	if s.over {
 		return context.Canceled
 	}
-	b.Progress = s.current()
-	b.Progress.Cells = b.Progress.Cells || b.cells
-	if b.EndsPage {
-		// What the API could know is told by its clock when it was asked.
-		asked := s.stream.client.now().Sub(b.Began)
-		s.move(&b.Progress, l.name, b.after, end(asked))
+	progress := s.current()
+	for _, one := range b.Batches() {
+		progress.Cells = progress.Cells || one.cells
+		if one.EndsPage {
+			// What the API could know is told by its clock when it was asked.
+			asked := s.stream.client.now().Sub(one.Began)
+			s.move(&progress, l.name, one.after, end(asked))
+		}
+		one.Progress = progress
 	}
-	msg := message.NewMessage(watermill.NewUUID(), b.payload)
+	payload := b.payload
+	if s.opts.Join > 0 {
+		payload = nil
+	}
+	msg := message.NewMessage(watermill.NewUUID(), payload)
 	msg.SetContext(context.WithValue(ctx, batchKey{}, b))
 	select {
 	case s.out <- msg:
@@ -343,8 +355,8 @@ func (s *Subscriber) deliver(ctx context.Context, l *lane, b *Batch, end func(ti
 		s.over = true
 		return ctx.Err()
 	}
-	s.stand(b.Progress)
-	if err := s.opts.Store.Save(ctx, b.Progress); err != nil {
+	s.stand(progress)
+	if err := s.opts.Store.Save(ctx, progress); err != nil {
 		return fmt.Errorf("saving where %s stands: %w", s.stream.Key, err)
 	}
 	return nil

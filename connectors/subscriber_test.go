@@ -146,37 +146,48 @@ func TestAHugePage(t *testing.T) {
 
 // Invariant 11: what is read ahead of a consumer that stands still is bounded.
 func TestReadAheadIsBounded(t *testing.T) {
-	for _, page := range []int{1, 50, 1e9} {
+	for _, c := range []struct{ page, join int }{{1, 0}, {50, 0}, {1e9, 0}, {1, 5000}, {50, 5000}} {
 		synctest.Test(t, func(t *testing.T) {
 			now := time.Now()
 			since := now.Add(-100 * time.Hour)
-			api := &fakeAPI{records: every(since, now, 30*time.Minute), page: page}
+			api := &fakeAPI{records: every(since, now, 30*time.Minute), page: c.page}
 			text := `{"n":"` + strings.Repeat("x", 1<<20) + `"}`
 			for i := range api.records {
 				api.records[i].text = text
 			}
 			stream := fakeStream(t, api, func(o *Options) { o.Since = since })
-			sub := NewSubscriber(stream, SubscriberOptions{Once: true})
+			sub := NewSubscriber(stream, SubscriberOptions{Once: true, Join: c.join})
 			out, err := sub.Subscribe(t.Context(), "")
 			if err != nil {
 				t.Fatal(err)
 			}
 			var batches []*Batch
-			last, released := 0, 0
+			messages, last, released := 0, 0, 0
 			take(sub, out, func(b *Batch) error {
-				if len(batches)%20 == 0 {
+				if messages++; messages%20 == 1 || c.join > 0 {
 					time.Sleep(time.Hour) // everybody who reads comes to a stop
 					api.mu.Lock()
 					ahead := api.given - released
 					api.mu.Unlock()
-					// Each request may hold a batch, and one more is out.
-					if most := readAheadBy + (stream.Options.Requests+2)*(MaxBatchBytes+2<<20); ahead > most {
+					// Each request may hold a batch, and one more is out, with those that have joined it.
+					most := readAheadBy + (stream.Options.Requests+2)*(MaxBatchBytes+2<<20)
+					if c.join > 0 {
+						most += maxJoinedBytes
+					}
+					if ahead > most {
 						t.Errorf("%d MB are in memory, want %d at most", ahead>>20, most>>20)
 					}
 					last = max(last, ahead)
 				}
-				released += b.size
-				batches = append(batches, b)
+				size := 0
+				for _, one := range b.Batches() {
+					size += one.size
+				}
+				if b.Joined != nil && size > maxJoinedBytes {
+					t.Errorf("a message of %d MB", size>>20)
+				}
+				released += size
+				batches = append(batches, b.Batches()...)
 				return nil
 			})
 			if err := sub.Err(); err != nil || len(distinct(batches)) != len(api.records) {

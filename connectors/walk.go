@@ -236,21 +236,3 @@ func (r *windowRead) walkPosition(w Window, next json.RawMessage) *Position {
 
 // maxKey is how long the ID of a key may be, in bytes: cursors hold it.
 const maxKey = MaxCursor / 8
-
-// join puts the batch of the keys that come next to that of those before, so that
-// one commit takes both; it returns false, and changes nothing, where they do not
-// belong together, or are too much. B is not delivered yet.
-func (b *Batch) join(next *Batch, keys int) bool {
-	fits := b.keys+next.keys <= keys && len(b.Records)+len(next.Records) <= MaxBatchRecords && b.size+next.size <= MaxBatchBytes
-	if !fits || b.keys == 0 || next.keys == 0 || !b.EndsPage || !next.EndsPage {
-		return false
-	}
-	b.Window = Window{earlier(b.Window.From, next.Window.From), later(b.Window.To, next.Window.To)}
-	b.Began, b.Ended = earlier(b.Began, next.Began), later(b.Ended, next.Ended)
-	b.Records, b.payload = append(b.Records, next.Records...), append(b.payload, next.payload...)
-	b.Key, b.after = next.Key, next.after
-	b.Requests += next.Requests
-	b.size += next.size
-	b.keys += next.keys
-	return true
-}

@@ -337,13 +337,14 @@ func (r *windowRead) deliver(ctx context.Context, w Window, began time.Time, b *
 	b.Lane, b.Window, b.Began, b.Ended = r.lane.name, w, began, r.lane.sub.stream.client.now()
 	b.Requests, r.requests = r.requests, 0
 	if b.Key = r.pageKey; r.key != nil {
-		b.Key, b.keys = r.key.ID, 1
+		b.Key = r.key.ID
 	}
 	for i := range b.Records {
 		b.Records[i].ReadFor = b.Key
 	}
 	if after != nil {
 		b.EndsPage, b.after = true, *after
+		b.ends = after == r.behind || r.behind == nil && after.Window.To.IsZero() && after.At.Equal(r.window.To)
 	}
 	r.lane.buffer.add(r, b.size)
 	select {

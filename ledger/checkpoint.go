@@ -4,6 +4,7 @@
 package ledger
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -22,10 +23,11 @@ const Version = 3
 type NewerError struct {
 	What    string
 	Version int
+	Known   int // the newest that this one knows; 0: [Version]
 }
 
 func (e *NewerError) Error() string {
-	return fmt.Sprintf("%s has format %d, written by a newer millrace; this one knows formats up to %d: run the newer version again", e.What, e.Version, Version)
+	return fmt.Sprintf("%s has format %d, written by a newer millrace; this one knows formats up to %d: run the newer version again", e.What, e.Version, cmp.Or(e.Known, Version))
 }
 
 // Checkpoint is the committed state of a stream.
@@ -69,6 +71,9 @@ type Checkpoint struct {
 	Finding Late   `json:"finding,omitzero"`
 	Late    Late   `json:"late,omitzero"`
 	Counts  Counts `json:"counts"`
+	// Imported is the ID of the archive that the state was last imported from; ""
+	// where it never was.
+	Imported string `json:"imported,omitempty"`
 }
 
 // Replay says that what live reads and sweeps find in a range is published once
@@ -151,11 +156,14 @@ func (c *Checkpoint) Encode() ([]byte, error) {
 }
 
 // DecodeCheckpoint reads a stored checkpoint. One of a newer version is a
-// *NewerError.
+// *NewerError, an import that has not come to its end an *ImportError.
 func DecodeCheckpoint(data []byte) (*Checkpoint, error) {
 	var version struct{ Version int }
 	if err := json.Unmarshal(data, &version); err != nil {
 		return nil, fmt.Errorf("the stored checkpoint cannot be read: %w", err)
+	}
+	if version.Version == importVersion {
+		return nil, decodeImport(data)
 	}
 	if version.Version > Version {
 		return nil, &NewerError{What: "the stored checkpoint", Version: version.Version}

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
+	"slices"
 	"strconv"
 	"time"
 	"unicode/utf8"
@@ -16,11 +17,12 @@ import (
 
 // check makes events of the records that are not out (invariant 1: the others
 // are counted), dead letters of those that cannot become events.
-func (t *tenure) check(draft *ledger.Draft, batch *connectors.Batch, records []connectors.Prepared, limits topics.Limits) ([]events.Event, ledger.Counts) {
+// Stands is how far live reads have come before the batch.
+func (t *tenure) check(draft *ledger.Draft, batch *connectors.Batch, stands time.Time, limits topics.Limits) ([]events.Event, ledger.Counts) {
+	records := batch.Records
 	counts := ledger.Counts{Records: int64(len(records))}
 	now := t.opts.Now().UTC().Truncate(time.Millisecond)
 	replay := t.replaying(batch)
-	t.lateness = t.lateness[:0]
 	fresh := make([]events.Event, 0, len(records))
 	for n := range records {
 		r := &records[n]
@@ -60,15 +62,15 @@ func (t *tenure) check(draft *ledger.Draft, batch *connectors.Batch, records []c
 		}
 		fresh = append(fresh, e)
 		counts.Events++
-		t.observe(&counts, batch, r.Time, now)
+		t.observe(&counts, batch, r.Time, stands, now)
 	}
 	return fresh, counts
 }
 
 // observe notes how late a new record was seen, where that is the API's doing: in
 // reads of the present, and in sweeps, which read what was read before.
-func (t *tenure) observe(counts *ledger.Counts, batch *connectors.Batch, at, now time.Time) {
-	o, stands := t.stream.Options, t.ahead.Live.At
+func (t *tenure) observe(counts *ledger.Counts, batch *connectors.Batch, at, stands, now time.Time) {
+	o := t.stream.Options
 	switch {
 	case batch.Lane == connectors.Backfill:
 		return // it is late because we are
@@ -137,7 +139,8 @@ func deadLetter(dead letter, e *events.Event, batch *connectors.Batch, raw []byt
 	return m
 }
 
-// encoder makes messages of events. What it returns is valid until its next use.
+// encoder makes messages of events: those of one commit, which are valid until the
+// next one begins.
 type encoder struct {
 	attributes events.Encoder
 	messages   []topics.Message
@@ -149,21 +152,27 @@ type encoder struct {
 // attributesOf is more attributes than an event has.
 const attributesOf = 14
 
-// encode encodes events, with raw or without; one that is larger than the broker
+// keepBytes is how large a buffer may be that is kept, however little of it is used.
+const keepBytes = 4 << 20
+
+// begin forgets the messages that were made before, and gives back the memory of
+// what was much larger.
+func (c *encoder) begin() {
+	if cap(c.data) > keepBytes && len(c.data) < cap(c.data)/4 {
+		c.messages, c.attrs, c.data = nil, nil, nil
+	}
+	c.messages, c.attrs, c.data = c.messages[:0], c.attrs[:0], c.data[:0]
+	clear(c.large)
+}
+
+// add encodes events, with raw or without; one that is larger than the broker
 // takes becomes dead letters, whose number it returns.
-func (c *encoder) encode(out []events.Event, raw bool, limits topics.Limits, batch *connectors.Batch) (messages []topics.Message, dead int64) {
+func (c *encoder) add(out []events.Event, raw bool, limits topics.Limits, batch *connectors.Batch) (dead int64) {
 	total := 0
 	for n := range out {
 		total += out[n].DataLen()
 	}
-	if cap(c.data) < total {
-		c.data = make([]byte, 0, total)
-	}
-	if need := attributesOf * len(out); cap(c.attrs) < need {
-		c.attrs = make([]events.Attribute, 0, need)
-	}
-	c.messages, c.attrs, c.data = c.messages[:0], c.attrs[:0], c.data[:0]
-	clear(c.large)
+	c.data, c.attrs = slices.Grow(c.data, total), slices.Grow(c.attrs, attributesOf*len(out))
 	for n := range out {
 		e := out[n]
 		if !raw {
@@ -181,7 +190,7 @@ func (c *encoder) encode(out []events.Event, raw bool, limits topics.Limits, bat
 			c.messages = append(c.messages, c.message(&e))
 		}
 	}
-	return c.messages, dead
+	return dead
 }
 
 // markReplayed notes which of the events that were encoded are published once

@@ -96,7 +96,8 @@ const (
 
 // Run carries the stream until ctx ends. With Once it returns when the present
 // is reached, or with the error that keeps it from there. Otherwise it returns
-// early only for state that this binary must not touch.
+// early only for state that this binary must not touch: of a newer version, or
+// imported in part.
 func (i *Ingest) Run(ctx context.Context) error {
 	wait := brokerRetry
 	var failing time.Time
@@ -107,6 +108,7 @@ func (i *Ingest) Run(ctx context.Context) error {
 			wait, failing = brokerRetry, time.Time{}
 		}
 		var newer *ledger.NewerError
+		var half *ledger.ImportError
 		switch {
 		case err == nil && i.opts.Once && ctx.Err() == nil:
 			i.set(StateDone, "")
@@ -126,7 +128,7 @@ func (i *Ingest) Run(ctx context.Context) error {
 		case errors.Is(err, errMoved): // it goes on from where it was put, at once
 			wait, failing = brokerRetry, time.Time{}
 			continue
-		case errors.As(err, &newer), i.opts.Once && i.givenUp(err, &failing):
+		case errors.As(err, &newer), errors.As(err, &half), i.opts.Once && i.givenUp(err, &failing):
 			i.set(StateFailing, err.Error())
 			return err
 		case errors.Is(err, topics.ErrFenced), errors.Is(err, errLost):
@@ -221,7 +223,7 @@ func (i *Ingest) tenure(ctx context.Context) error {
 	i.offer(t)
 	defer i.withdraw(t)
 	reads := i.reads
-	reads.Store = t
+	reads.Store, reads.Join = t, mostRecords(i.opts.Broker.Limits())
 	sub := connectors.NewSubscriber(i.stream, reads)
 	i.reading(sub)
 	defer i.reading(nil)

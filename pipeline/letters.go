@@ -192,8 +192,9 @@ func (t *tenure) resolvePart(ctx context.Context, letters []*Letter, discard boo
 		return done, nil
 	}
 	done.count(resolution)
-	messages, _ := t.encoder.encode(out, t.opts.Raw, t.opts.Broker.Limits(), nil)
-	if err := t.commitLetters(ctx, draft, hull(reach), resolution, messages); err != nil {
+	t.encoder.begin()
+	t.encoder.add(out, t.opts.Raw, t.opts.Broker.Limits(), nil)
+	if err := t.commitLetters(ctx, draft, hull(reach), resolution, t.encoder.messages); err != nil {
 		return nil, err
 	}
 	return done, nil
@@ -316,7 +317,8 @@ func (t *tenure) revive(ctx context.Context, l *Letter, reach *[]ledger.Range) (
 	}
 	limit := t.opts.Broker.Limits().Bytes
 	for n := range r.out {
-		if _, dead := t.encoder.encode(r.out[n:n+1], t.opts.Raw, topics.Limits{Bytes: limit}, &connectors.Batch{}); dead > 0 {
+		t.encoder.begin()
+		if dead := t.encoder.add(r.out[n:n+1], t.opts.Raw, topics.Limits{Bytes: limit}, &connectors.Batch{}); dead > 0 {
 			return nil, fmt.Sprintf("its event is larger than the %d bytes that the broker takes", limit), nil
 		}
 	}

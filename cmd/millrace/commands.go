@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -188,6 +189,10 @@ func (p *program) topics() *cobra.Command {
 	return outputFlag(c, &format)
 }
 
+// release is the version that a build outside of a repository is given with
+// -ldflags "-X main.release=v1.2.3"; empty: what Go has noted of the repository.
+var release string
+
 // build is what version tells.
 type build struct {
 	Version  string `json:"version"`
@@ -205,6 +210,7 @@ func version() build {
 			v.Revision = info.Settings[i].Value
 		}
 	}
+	v.Version = cmp.Or(release, v.Version)
 	return v
 }
 

@@ -48,14 +48,14 @@ type published struct {
 // simulator produced.
 type ledgerOf struct {
 	t   *testing.T
-	ids map[events.ID]uint64
+	ids map[events.ID]string  // where each is
 	of  map[string]*published // by endpoint
 	// late says that messages turned up late: they come when they are found.
 	late bool
 }
 
 func newLedgerOf(t *testing.T) *ledgerOf {
-	l := &ledgerOf{t: t, ids: map[events.ID]uint64{}, of: map[string]*published{}}
+	l := &ledgerOf{t: t, ids: map[events.ID]string{}, of: map[string]*published{}}
 	for name := range typeOf {
 		l.of[name] = &published{
 			hashes: map[string]int{}, first: map[string]*event{}, byID: map[string]string{},
@@ -68,10 +68,11 @@ func newLedgerOf(t *testing.T) *ledgerOf {
 // add takes an event in; it reports repeated ids, records and versions.
 func (l *ledgerOf) add(e *event) {
 	l.t.Helper()
+	place := fmt.Sprintf("%s %d", e.topic, e.sequence)
 	if first, ok := l.ids[e.ID]; ok {
-		l.t.Errorf("the event %s of record %s is there twice, at %d and %d", e.ID, e.RecordID, first, e.sequence)
+		l.t.Errorf("the event %s of record %s is there twice, at %s and %s", e.ID, e.RecordID, first, place)
 	}
-	l.ids[e.ID] = e.sequence
+	l.ids[e.ID] = place
 	endpoint := e.Source.Vendor + "/" + e.Source.Stream
 	p := l.of[endpoint]
 	switch {

@@ -110,7 +110,7 @@ func TestDirectoryInUse(t *testing.T) {
 	dir, listen := t.TempDir(), freePort(t)
 	path := w.configure(t, settings{broker: fmt.Sprintf("dir: %q, listen: %q", dir, listen), extra: live})
 	c := startChild(t, "run", "-c", path)
-	awaitAll(t, "nats://"+listen, w.Account(), c)
+	awaitAll(t, natsURL("nats://"+listen), w.Account(), c)
 	fails(t, 1, []string{dir, "in use by"}, "run", "--once", "-c", w.configure(t, settings{broker: embeddedIn(dir)}))
 	// Operating commands work beside the service.
 	if table := must(t, "status", "-c", path); !strings.Contains(table, "reading") {
@@ -168,7 +168,7 @@ func TestFullDisk(t *testing.T) {
 	if err := os.Truncate(ballast, 0); err != nil {
 		t.Fatal(err)
 	}
-	awaitAll(t, "nats://"+listen, w.Account(), c)
+	awaitAll(t, natsURL("nats://"+listen), w.Account(), c)
 	if code := c.stop(); code != 0 {
 		t.Errorf("exit code %d:\n%s", code, c.notes)
 	}
@@ -332,11 +332,11 @@ func TestStopsWhileTheBrokerHangs(t *testing.T) {
 	}
 	w.Pause()
 	c := startChild(t, "run", "-c", path)
-	awaitAll(t, server.url(), w.Account(), c)
+	awaitAll(t, server, w.Account(), c)
 	if code := c.stop(); code != 0 {
 		t.Errorf("exit code %d:\n%s", code, c.notes)
 	}
-	compareAll(t, readBroker(t, nats.Options{URL: server.url()}), w.Account())
+	compareAll(t, server.events(t), w.Account())
 }
 
 func TestDemo(t *testing.T) {

@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -19,11 +18,13 @@ var everyFault = []simulator.Fault{
 }
 
 // Invariants 1, 9 and 10, with each fault alone and with all of them.
-func TestOnceWithEveryFault(t *testing.T) {
+func TestOnceWithEveryFault(t *testing.T) { onceWithEveryFault(t, newEmbedded) }
+
+func onceWithEveryFault(t *testing.T, newTarget func(*testing.T) target) {
 	for i, fault := range everyFault {
 		t.Run(string(fault), func(t *testing.T) {
 			t.Parallel()
-			withFaults(t, simulator.Options{
+			withFaults(t, newTarget(t), simulator.Options{
 				Seed: uint64(50 + i), Backlog: 300, Span: 4 * time.Hour, Identical: 0.1, Faults: simulator.Faults{fault: 0.05},
 			})
 		})
@@ -35,7 +36,7 @@ func TestOnceWithEveryFault(t *testing.T) {
 			for _, fault := range everyFault {
 				faults[fault] = 0.05
 			}
-			withFaults(t, simulator.Options{
+			withFaults(t, newTarget(t), simulator.Options{
 				Seed: 60, Backlog: *backlog / 4, Span: *span / 2, Corpus: *corpus, Identical: 0.1, Faults: faults, Timestamped: timestamped,
 			})
 		})
@@ -43,10 +44,9 @@ func TestOnceWithEveryFault(t *testing.T) {
 }
 
 // withFaults reads a world of which requests go wrong.
-func withFaults(t *testing.T, o simulator.Options) {
+func withFaults(t *testing.T, on target, o simulator.Options) {
 	w := startBoth(t, o)
-	dir := filepath.Join(t.TempDir(), "data")
-	path := w.configure(t, settings{broker: embeddedIn(dir), extra: fast})
+	path := w.configure(t, settings{on: on, extra: fast})
 	logged := ""
 	for met := false; !met; { // each reads at least the overlap again
 		_, notes := mustSay(t, "run", "--once", "--give-up", "2m", "-c", path)
@@ -56,7 +56,7 @@ func withFaults(t *testing.T, o simulator.Options) {
 			met = met && w.injured(fault) > 0
 		}
 	}
-	all, account := readTopics(t, dir), w.Account()
+	all, account := on.events(t), w.Account()
 	compareAll(t, all, account)
 	compareDead(t, all, account, o.Timestamped)
 	compareIncidents(t, logged, account, o.Timestamped)

@@ -46,7 +46,16 @@ type child struct {
 
 func startChild(t *testing.T, args ...string) *child {
 	t.Helper()
+	return startChildWith(t, nil, args...)
+}
+
+// startChildWith is startChild with a standard input; nil: none.
+func startChildWith(t *testing.T, in *os.File, args ...string) *child {
+	t.Helper()
 	c := &child{t: t, cmd: exec.Command(os.Args[0], args...), notes: &lockedBuffer{}, done: make(chan struct{})}
+	if in != nil {
+		c.cmd.Stdin = in
+	}
 	c.cmd.Env = append(os.Environ(), childEnv+"=1")
 	c.cmd.Stderr, c.cmd.Stdout = c.notes, c.notes
 	if err := c.cmd.Start(); err != nil {
@@ -187,7 +196,8 @@ func startWorld(t *testing.T, o simulator.Options) *world {
 // settings are what tests vary in the configuration.
 type settings struct {
 	name   string // the connector's
-	broker string // the broker section's nats map, without braces
+	on     target // the broker
+	broker string // without it: the broker section's nats map, without braces
 	http   string
 	extra  string            // more keys of each connector
 	only   map[string]string // more keys of a vendor's
@@ -208,7 +218,11 @@ func (w *world) configure(t *testing.T, s settings) string {
 		netcore:      fmt.Sprintf("app_id: %s\napp_secret: %s\nchannels: [1010, 1014, 1016, 1021]\n", simulator.DefaultAppID, simulator.DefaultAPIKey),
 		nativeChat:   fmt.Sprintf("access_token: %s\nbot_id: %s\n", simulator.DefaultAPIKey, simulator.DefaultBotName),
 	}
-	text := fmt.Sprintf("broker:\n  nats: {%s}\nhttp: {listen: %q}\nconnectors:\n", s.broker, s.http)
+	broker := natsConfig(s.broker)
+	if s.on != nil {
+		broker = s.on.config()
+	}
+	text := fmt.Sprintf("%shttp: {listen: %q}\nconnectors:\n", broker, s.http)
 	for _, vendor := range w.read() {
 		text += "  " + names[vendor] + ":\n" + indent(fmt.Sprintf("type: %s\nbase_url: %s\n%ssince: %s\n%s",
 			vendor, w.url, keys[vendor], w.since.UTC().Format(time.RFC3339), s.extra+s.only[vendor]))
@@ -274,11 +288,7 @@ func readBroker(t *testing.T, o nats.Options) []event {
 	defer b.Close()
 	var all []event
 	err = b.Tail(t.Context(), topics.TailOptions{Beginning: true, Stop: true}, func(m topics.Received) error {
-		e, err := events.FromAttributes(m.Attributes)
-		if err != nil {
-			return err
-		}
-		all = append(all, event{e, bytes.Clone(m.Data), m.Sequence, m.Topic})
+		all = append(all, eventOf(t, m.Attributes, bytes.Clone(m.Data), m.Sequence, m.Topic))
 		return nil
 	})
 	if err != nil {

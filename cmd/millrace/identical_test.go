@@ -5,7 +5,6 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
-	"path/filepath"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -54,7 +53,9 @@ func (w *world) putIdentical(t *testing.T, timestamped bool) {
 
 // Invariants 1, 2 and 3: rows that are all alike are as many as the vendor has,
 // whenever the program is killed while it reads them.
-func TestIdenticalRowsAreCountedAcrossKills(t *testing.T) {
+func TestIdenticalRowsAreCountedAcrossKills(t *testing.T) { identicalRowsAcrossKills(t, newEmbedded) }
+
+func identicalRowsAcrossKills(t *testing.T, newTarget func(*testing.T) target) {
 	for i, timestamped := range []bool{false, true} {
 		t.Run(fmt.Sprintf("timestamped=%v", timestamped), func(t *testing.T) {
 			t.Parallel()
@@ -64,8 +65,8 @@ func TestIdenticalRowsAreCountedAcrossKills(t *testing.T) {
 			})
 			w.putIdentical(t, timestamped)
 			current := w.mortal(t)
-			dir := filepath.Join(t.TempDir(), "data")
-			path := w.configure(t, settings{broker: embeddedIn(dir), extra: "rate: 50/s\n"})
+			on := newTarget(t)
+			path := w.configure(t, settings{on: on, extra: "rate: 50/s\n"})
 			killed := 0
 			for range *kills {
 				d := &countdown{zero: make(chan struct{})}
@@ -87,7 +88,7 @@ func TestIdenticalRowsAreCountedAcrossKills(t *testing.T) {
 			}
 			for range 2 {
 				must(t, "run", "--once", "-c", path)
-				compareAll(t, readTopics(t, dir), w.Account())
+				compareAll(t, on.events(t), w.Account())
 			}
 			t.Logf("%d of %d kills came in the middle", killed, *kills)
 		})

@@ -1,23 +1,18 @@
 package main
 
 import (
-	"context"
 	"flag"
 	"fmt"
 	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"testing"
 	"time"
 
 	natsgo "github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 
-	"github.com/millrace-io/millrace/events"
 	"github.com/millrace-io/millrace/simulator"
-	"github.com/millrace-io/millrace/topics/nats"
 )
 
 var kills = flag.Int("kills", 10, "how often each kill test kills")
@@ -40,10 +35,12 @@ func moment(n int) <-chan time.Time {
 
 // Invariants 1, 2, 3 and 7: killed at any moment, with records coming in,
 // nothing is lost and nothing repeated.
-func TestKilledAtRandomMoments(t *testing.T) {
+func TestKilledAtRandomMoments(t *testing.T) { killedAtRandomMoments(t, newListening) }
+
+func killedAtRandomMoments(t *testing.T, newTarget func(*testing.T) target) {
 	w := startAll(t, simulator.Options{Seed: 3, Backlog: 1_000, Span: time.Hour, Rate: 20, Identical: 0.1, ChangeBack: 0.3, Ties: 5, NetcoreSmallPages: true})
-	dir, listen := filepath.Join(t.TempDir(), "data"), freePort(t)
-	path := w.configure(t, settings{broker: fmt.Sprintf("dir: %q, listen: %q", dir, listen), extra: live})
+	on := newTarget(t)
+	path := w.configure(t, settings{on: on, extra: live})
 	for n := range *kills {
 		c := startChild(t, "run", "-c", path)
 		select {
@@ -56,7 +53,7 @@ func TestKilledAtRandomMoments(t *testing.T) {
 	c := startChild(t, "run", "-c", path)
 	// That conversations change, and are read again, is part of the test.
 	read := w.Account().Endpoints
-	awaitTopics(t, "nats://"+listen, func(l *ledgerOf) string {
+	awaitTopics(t, on, func(l *ledgerOf) string {
 		for name := range read {
 			if p := l.of[name]; changes(name) && len(p.versions) == p.events {
 				return "a second version of any record of " + name
@@ -66,11 +63,11 @@ func TestKilledAtRandomMoments(t *testing.T) {
 	}, c)
 	w.Pause()
 	account := w.Account()
-	awaitAll(t, "nats://"+listen, account, c)
+	awaitAll(t, on, account, c)
 	if code := c.stop(); code != 0 {
 		t.Errorf("SIGTERM ended the service with code %d:\n%s", code, c.notes)
 	}
-	all := readTopics(t, dir)
+	all := on.events(t)
 	compareAll(t, all, account)
 	t.Logf("%d kills, %d events of %d records", *kills, len(all), records(account))
 }
@@ -81,84 +78,6 @@ func records(a simulator.Account) (n int) {
 		n += len(e.Records)
 	}
 	return n
-}
-
-// awaitAll waits until all that the account has is in the topics.
-func awaitAll(t *testing.T, url string, account simulator.Account, children ...*child) {
-	t.Helper()
-	awaitTopics(t, url, func(l *ledgerOf) string { return l.missing(account) }, children...)
-}
-
-// awaitTopics reads the topics as a stranger does, until nothing is missing.
-func awaitTopics(t *testing.T, url string, missing func(*ledgerOf) string, children ...*child) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
-	defer cancel()
-	nc, err := natsgo.Connect(url, natsgo.RetryOnFailedConnect(true), natsgo.MaxReconnects(-1), natsgo.ReconnectWait(20*time.Millisecond))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer nc.Close()
-	js, err := jetstream.New(nc)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var consumer jetstream.Consumer
-	for consumer == nil { // until the stream is there
-		consumer, err = js.OrderedConsumer(ctx, "MILLRACE", jetstream.OrderedConsumerConfig{FilterSubjects: recordTopics()})
-		if err != nil && ctx.Err() != nil {
-			t.Fatalf("reading %s: %v\n%s", url, err, said(children))
-		}
-	}
-	l := newLedgerOf(t)
-	for {
-		what := missing(l)
-		if what == "" {
-			return
-		}
-		batch, err := consumer.Fetch(5000, jetstream.FetchMaxWait(500*time.Millisecond))
-		if err != nil && ctx.Err() == nil {
-			continue
-		}
-		if ctx.Err() != nil {
-			t.Fatalf("missing: %s\n%s", what, said(children))
-		}
-		for m := range batch.Messages() {
-			meta, err := m.Metadata()
-			if err != nil {
-				t.Fatal(err)
-			}
-			var attrs []events.Attribute
-			for name := range m.Headers() {
-				if len(name) > 3 && name[:3] == "ce-" {
-					attrs = append(attrs, events.Attribute{Name: name[3:], Value: m.Headers().Get(name)})
-				}
-			}
-			e, err := events.FromAttributes(attrs)
-			if err != nil {
-				t.Fatal(err)
-			}
-			l.add(&event{e, m.Data(), meta.Sequence.Stream, m.Subject()})
-		}
-	}
-}
-
-// recordTopics are the subjects of all events that records became.
-func recordTopics() []string {
-	var subjects []string
-	for _, name := range typeOf {
-		subjects = append(subjects, "millrace."+name+".>")
-	}
-	slices.Sort(subjects)
-	return slices.Compact(subjects) // filters must not overlap
-}
-
-func said(children []*child) string {
-	text := ""
-	for _, c := range children {
-		text += c.notes.String()
-	}
-	return text
 }
 
 // natsServer is a real nats-server in a process of its own.
@@ -211,15 +130,26 @@ func (s *natsServer) kill() {
 	_ = s.cmd.Wait()
 }
 
+func (s *natsServer) await() { s.t.Helper(); awaitServer(s.t, s.addr) }
+
 func (s *natsServer) url() string { return "nats://" + s.addr }
 
 // The same with a broker that is itself killed, again and again, while two
 // instances of the service are killed too: one of them holds a stream, the other
 // waits and takes over.
-func TestBrokerAndInstancesKilled(t *testing.T) {
-	server := startServer(t)
+func TestBrokerAndInstancesKilled(t *testing.T) { brokerAndInstancesKilled(t, startServer(t)) }
+
+// server is a target that is a process of its own.
+type server interface {
+	target
+	kill()
+	start()
+	await() // until it answers
+}
+
+func brokerAndInstancesKilled(t *testing.T, server server) {
 	w := startAll(t, simulator.Options{Seed: 4, Backlog: 1_000, Span: time.Hour, Rate: 20, Identical: 0.1, ChangeBack: 0.3, NetcoreSmallPages: true, UsersBy: simulator.UsersDescending})
-	path := w.configure(t, settings{broker: fmt.Sprintf("url: %q", server.url()), extra: live})
+	path := w.configure(t, settings{on: server, extra: live})
 	var instances [2]*child
 	awake := func(n int) {
 		if instances[n] == nil {
@@ -244,18 +174,18 @@ func TestBrokerAndInstancesKilled(t *testing.T) {
 		<-moment(0)
 		server.start()
 	}
-	awaitServer(t, server.addr)
+	server.await()
 	awake(0)
 	awake(1)
 	w.Pause()
 	account := w.Account()
-	awaitAll(t, server.url(), account, instances[:]...)
+	awaitAll(t, server, account, instances[:]...)
 	for _, c := range instances {
 		if code := c.stop(); code != 0 {
 			t.Errorf("SIGTERM ended an instance with code %d:\n%s", code, c.notes)
 		}
 	}
-	all := readBroker(t, nats.Options{URL: server.url()})
+	all := server.events(t)
 	compareAll(t, all, account)
 	t.Logf("%d kills of the broker, %d events", *kills, len(all))
 }

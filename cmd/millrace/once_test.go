@@ -2,7 +2,6 @@ package main
 
 import (
 	"flag"
-	"path/filepath"
 	"slices"
 	"testing"
 	"time"
@@ -28,15 +27,17 @@ func ids(all []event) []events.ID {
 	return out
 }
 
-func TestOnceIsExactlyOnce(t *testing.T) {
+func TestOnceIsExactlyOnce(t *testing.T) { onceIsExactlyOnce(t, newEmbedded) }
+
+func onceIsExactlyOnce(t *testing.T, newTarget func(*testing.T) target) {
 	w := startAll(t, simulator.Options{Seed: 1, Backlog: *backlog, Span: *span, Corpus: *corpus, Identical: 0.05})
-	dir := filepath.Join(t.TempDir(), "data")
-	path := w.configure(t, settings{broker: embeddedIn(dir), extra: fast})
+	on := newTarget(t)
+	path := w.configure(t, settings{on: on, extra: fast})
 
 	began := time.Now()
 	_, logged := mustSay(t, "run", "--once", "-c", path)
 	took := time.Since(began)
-	first := readTopics(t, dir)
+	first := on.events(t)
 	account := w.Account()
 	compareAll(t, first, account)
 	secretsOf(account).absent(t, "the log", []byte(logged))
@@ -48,26 +49,26 @@ func TestOnceIsExactlyOnce(t *testing.T) {
 	t.Logf("%d records in %s", records(account), took)
 
 	must(t, "run", "--once", "-c", path)
-	if again := readTopics(t, dir); len(again) != len(first) {
+	if again := on.events(t); len(again) != len(first) {
 		t.Errorf("the second run published %d events more", len(again)-len(first))
 	}
 	for _, connector := range []string{"support", "demo", "shop", "chat"} {
 		must(t, "cursor", "rewind", connector, "--by", "24h", "-c", path)
 	}
 	must(t, "run", "--once", "-c", path)
-	if again := readTopics(t, dir); len(again) != len(first) {
+	if again := on.events(t); len(again) != len(first) {
 		t.Errorf("the run after a rewind published %d events more", len(again)-len(first))
 	}
 
-	renamed := w.configure(t, settings{name: "another_name", broker: embeddedIn(dir), extra: fast})
+	renamed := w.configure(t, settings{name: "another_name", on: on, extra: fast})
 	must(t, "run", "--once", "-c", renamed)
-	if again := readTopics(t, dir); len(again) != len(first) {
+	if again := on.events(t); len(again) != len(first) {
 		t.Errorf("with the connector renamed %d events more were published", len(again)-len(first))
 	}
 
-	other := filepath.Join(t.TempDir(), "data")
-	must(t, "run", "--once", "-c", w.configure(t, settings{broker: embeddedIn(other), extra: fast}))
-	if !slices.Equal(ids(readTopics(t, other)), ids(first)) {
+	other := newTarget(t)
+	must(t, "run", "--once", "-c", w.configure(t, settings{on: other, extra: fast}))
+	if !slices.Equal(ids(other.events(t)), ids(first)) {
 		t.Error("another broker got other event ids")
 	}
 }

@@ -14,7 +14,6 @@ import (
 	"github.com/millrace-io/millrace/app"
 	"github.com/millrace-io/millrace/events"
 	"github.com/millrace-io/millrace/simulator"
-	"github.com/millrace-io/millrace/topics/nats"
 )
 
 // startWith makes the server start again, taking messages of so many bytes.
@@ -86,7 +85,7 @@ func TestTooLargeForTheBroker(t *testing.T) {
 	if text := must(t, "dead-letters", "show", letters[0].ID, "-c", path); !strings.HasSuffix(text, "\n\n"+letters[0].bytes(t)+"\n") {
 		t.Errorf("it is shown as %.300q", text)
 	}
-	wantAll(t, readBroker(t, nats.Options{URL: server.url()}), path, w.Simulator.Account())
+	wantAll(t, server.events(t), path, w.Simulator.Account())
 	if r := replayed(t, path, "--all"); r.Replayed != 0 || len(r.Dead) != 1 {
 		t.Errorf("a replay with no more room did %+v", r)
 	}
@@ -117,7 +116,7 @@ func TestTooLargeForTheBroker(t *testing.T) {
 		t.Errorf("there are still dead letters: %+v", all)
 	}
 	must(t, "run", "--once", "-c", path)
-	wantPublished(t, readBroker(t, nats.Options{URL: server.url()}), rows)
+	wantPublished(t, server.events(t), rows)
 }
 
 // wantPublished wants each of these rows to be published once, and every event

@@ -154,14 +154,14 @@ func TestAMonthLater(t *testing.T) {
 			defer stop()
 			done := make(chan error)
 			go func() { done <- a.Run(ctx) }()
-			awaitTopics(t, "nats://"+listen, func(l *ledgerOf) string {
+			awaitTopics(t, natsURL("nats://"+listen), func(l *ledgerOf) string {
 				if l.of["deepconverse/messages"].events < 310 {
 					return "ten messages more than there were a month ago"
 				}
 				return ""
 			})
 			w.Pause()
-			awaitAll(t, "nats://"+listen, w.Account())
+			awaitAll(t, natsURL("nats://"+listen), w.Account())
 			stop()
 			if err := <-done; err != nil {
 				t.Errorf("%v:\n%s", err, notes)

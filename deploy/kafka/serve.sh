@@ -1,21 +1,27 @@
 #!/usr/bin/env bash
 # serve.sh VERSION PORT FOLDER [ARGUMENT...]: is a broker on 127.0.0.1:PORT, in
 # the foreground, in this very process. Its controller listens on the next port.
-# FOLDER keeps the data; a folder without data is formatted first, with the
-# arguments. FOLDER/more.properties, where there, outranks our settings.
+# FOLDER, an absolute path, keeps the data; one without data is formatted first,
+# with the arguments. FOLDER/more.properties, where there, outranks our settings,
+# and KAFKA_JAVA our options of Java.
 #
 # With KAFKA_UNTIL_EOF set the broker is killed and FOLDER removed when stdin
 # ends, however the process behind it died. A line on stdin calls that off.
 set -euo pipefail
-here=$(cd "$(dirname "$0")" && pwd)
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 version=$1 port=$2 folder=$3
 shift 3
 
 if [ -n "${KAFKA_UNTIL_EOF:-}" ]; then
-  # Ctrl-C is meant for the one whose end we wait for.
-  (trap "" INT TERM HUP; read -r || { kill -KILL $$; rm -rf "$folder"; }) <&0 >/dev/null 2>&1 3>&- &
+  (
+    trap "" INT TERM HUP # Ctrl-C is meant for the one whose end we wait for
+    read -r && exit
+    kill -KILL $$
+    until rm -rf "$folder"; do sleep 0.1; done # while it dies it may still write
+  ) <&0 >/dev/null 2>&1 3>&- &
 fi
 exec </dev/null
+cd "$folder" # a Java that crashes writes where it is
 
 jars=$("$here/jars.sh" "$version")
 {
@@ -26,12 +32,15 @@ jars=$("$here/jars.sh" "$version")
   [ ! -f "$folder/more.properties" ] || cat "$folder/more.properties"
 } >"$folder/server.properties"
 
-java=(java -Xms64m -Xmx"${KAFKA_MEMORY:-320m}" -XX:+UseSerialGC -Xshare:auto -Djava.awt.headless=true
+# Made for a quick start, not for throughput.
+java=(java -Xms64m -Xmx320m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Djava.awt.headless=true
   -Dlog4j2.configurationFile="file:$here/log4j2.properties" -Dlog4j.configuration="file:$here/log4j.properties"
   -cp "$jars/*")
+[ ! -f "$jars/classes.jsa" ] || java+=(-XX:SharedArchiveFile="$jars/classes.jsa" -Xlog:cds=off -Xlog:cds+dynamic=off)
 if [ ! -f "$folder/data/meta.properties" ]; then
   # 128 bits as Kafka writes them; the A because "-" in front would be an option.
   cluster=A$(head -c 16 /dev/urandom | base64 | tr '+/' '-_' | cut -c 1-21)
-  "${java[@]}" -XX:TieredStopAtLevel=1 kafka.tools.StorageTool format -t "$cluster" -c "$folder/server.properties" "$@"
+  "${java[@]}" kafka.tools.StorageTool format -t "$cluster" -c "$folder/server.properties" "$@" >/dev/null
 fi
-exec "${java[@]}" kafka.Kafka "$folder/server.properties"
+# shellcheck disable=SC2086 # several options are several words
+exec "${java[@]}" ${KAFKA_JAVA:-} kafka.Kafka "$folder/server.properties"

@@ -105,7 +105,7 @@ func publish(t *testing.T, broker *nats.Broker, first, n int) (published []strin
 		published = append(published, e.ID.String())
 		c.Messages = append(c.Messages, topics.Message{
 			Type: e.Type, Connector: e.Connector, Key: e.Key,
-			Attributes: encoder.AppendAttributes(nil, &e), Data: fmt.Appendf(nil, `{"text":"%d"}`, i),
+			Attributes: encoder.AppendAttributes(nil, &e), Data: fmt.Appendf(nil, "{\"text\":\"%d\",\n\"raw\":{}}", i),
 		})
 	}
 	if err := stream.Commit(t.Context(), c); err != nil {

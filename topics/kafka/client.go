@@ -43,7 +43,7 @@ func newClient(opts *Options, known ...string) (*client, error) {
 		id += " " + opts.Name
 	}
 	ctx, stop := context.WithCancel(context.Background())
-	open := newConnections(opts.requestWait / 2)
+	open := newConnections(opts.requestWait/2, opts.dial)
 	return &client{
 		transport: &kafkago.Transport{
 			Dial: open.dial, ClientID: id, TLS: opts.TLS, SASL: mechanism, DialTimeout: opts.requestWait / 2,

@@ -7,13 +7,16 @@ import (
 	"time"
 )
 
+// reach makes one connection.
+type reach = func(ctx context.Context, network, address string) (net.Conn, error)
+
 // connections makes connections and remembers them while they are open: kafka-go
 // would let one that waits for an answer wait on when nobody wants it any more.
 type connections struct {
-	dialer net.Dialer
-	mu     sync.Mutex
-	open   map[*connection]bool
-	ended  bool
+	reach reach
+	mu    sync.Mutex
+	open  map[*connection]bool
+	ended bool
 }
 
 type connection struct {
@@ -22,12 +25,15 @@ type connection struct {
 	since time.Time
 }
 
-func newConnections(timeout time.Duration) *connections {
-	return &connections{dialer: net.Dialer{Timeout: timeout}, open: map[*connection]bool{}}
+func newConnections(timeout time.Duration, dial reach) *connections {
+	if dial == nil {
+		dial = (&net.Dialer{Timeout: timeout}).DialContext
+	}
+	return &connections{reach: dial, open: map[*connection]bool{}}
 }
 
 func (c *connections) dial(ctx context.Context, network, address string) (net.Conn, error) {
-	conn, err := c.dialer.DialContext(ctx, network, address)
+	conn, err := c.reach(ctx, network, address)
 	if err != nil {
 		return nil, err
 	}

@@ -53,18 +53,12 @@ func (c *client) brokers(ctx context.Context) (int, error) {
 
 // prepareTopics makes the topics that are missing and checks the others.
 func (b *Broker) prepareTopics(ctx context.Context) error {
-	var missing []string
-	for _, topic := range b.names.known() {
-		_, err := b.client.partitions(ctx, topic)
-		switch {
-		case errors.Is(err, kafkago.UnknownTopicOrPartition):
-			missing = append(missing, topic)
-		case err != nil && !again(err):
-			return b.explain(err)
-		}
+	missing, err := b.absent(ctx)
+	if err != nil {
+		return b.explain(err)
 	}
 	if !b.opts.Operator && len(missing) > 0 {
-		if err := b.create(ctx, missing); err != nil {
+		if err := b.create(ctx, missing, false); err != nil {
 			return b.explain(err)
 		}
 		missing = nil
@@ -72,8 +66,29 @@ func (b *Broker) prepareTopics(ctx context.Context) error {
 	return b.examine(ctx, missing)
 }
 
-// create makes topics. One that another instance makes at the same time is fine.
-func (b *Broker) create(ctx context.Context, missing []string) error {
+// absent lists the topics that are missing.
+func (b *Broker) absent(ctx context.Context) (missing []string, err error) {
+	for _, topic := range b.names.known() {
+		_, err := b.client.partitions(ctx, topic)
+		switch {
+		case errors.Is(err, kafkago.UnknownTopicOrPartition):
+			missing = append(missing, topic)
+		case err != nil && !again(err):
+			return nil, err
+		}
+	}
+	return missing, nil
+}
+
+// checkRights takes a transactional id that no stream has: what a stream would
+// fail with is found before anything is read.
+func (b *Broker) checkRights(ctx context.Context) error {
+	return b.explain(newProducer(b.client, b.names.check(), b.opts.TransactionTimeout).init(ctx, -1, -1))
+}
+
+// create makes topics, or with dry asks whether that would do. One that another
+// instance makes at the same time is fine.
+func (b *Broker) create(ctx context.Context, missing []string, dry bool) error {
 	replication := b.opts.Replication
 	brokers, err := b.client.brokers(ctx)
 	if err != nil {
@@ -82,7 +97,7 @@ func (b *Broker) create(ctx context.Context, missing []string) error {
 	if replication == 0 {
 		replication = min(defaultReplication, brokers)
 	}
-	request := &createtopics.Request{TimeoutMs: int32(b.client.wait.Milliseconds())}
+	request := &createtopics.Request{TimeoutMs: int32(b.client.wait.Milliseconds()), ValidateOnly: dry}
 	for _, topic := range missing {
 		partitions, settings := b.settings(topic, replication)
 		t := createtopics.RequestTopic{Name: topic, NumPartitions: partitions, ReplicationFactor: int16(replication)}
@@ -99,6 +114,9 @@ func (b *Broker) create(ctx context.Context, missing []string) error {
 		if err := failed(t.ErrorCode); err != nil && !errors.Is(err, kafkago.TopicAlreadyExists) {
 			return fmt.Errorf("create topic %s on Kafka at %s: %w (%s)", t.Name, b.client.where, err, t.ErrorMessage)
 		}
+	}
+	if dry {
+		return nil
 	}
 	return b.appear(ctx, missing)
 }

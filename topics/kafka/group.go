@@ -45,7 +45,7 @@ func newGroup(b *subscription) *group {
 	return &group{
 		subscription: b,
 		coordinator:  newCoordinator(b.client, kafkago.CoordinatorKeyTypeConsumer, b.s.how.Group),
-		open:         newConnections(b.client.wait / 2),
+		open:         newConnections(b.client.wait/2, nil),
 		known:        map[partition]progress{},
 	}
 }

@@ -66,6 +66,8 @@ type Options struct {
 	// What tests shorten or replace.
 	session     time.Duration // how long a holder of a stream lives without a sign
 	requestWait time.Duration // how long one request may take
+	// dial connects to a broker; nil: as the system does.
+	dial reach
 }
 
 const (
@@ -155,7 +157,10 @@ func (b *Broker) start(ctx context.Context) error {
 	if err := b.client.connect(ctx); err != nil {
 		return b.explain(err)
 	}
-	return b.prepareTopics(ctx)
+	if err := b.prepareTopics(ctx); err != nil || b.opts.Operator {
+		return err
+	}
+	return b.checkRights(ctx)
 }
 
 // Limits returns what the topics take.
@@ -179,14 +184,36 @@ func (b *Broker) setLimits(batchBytes int) {
 	b.limits = topics.Limits{Messages: commitMessages, Bytes: batchBytes - recordRoom - headersRoom}
 }
 
-// Ready returns nil when every partition that commits may need has a leader.
+// Ready returns nil when every partition that commits may need has a leader. For
+// an operator it says whether a service could begin: topics may be missing, as
+// long as they can be made.
 func (b *Broker) Ready(ctx context.Context) error {
 	if b.ctx.Err() != nil {
 		return errClosed
 	}
+	err := b.ready(ctx)
+	if err != nil {
+		err = fmt.Errorf("the Kafka at %s cannot take commits: %w", b.client.where, b.explain(err))
+	}
+	return err
+}
+
+func (b *Broker) ready(ctx context.Context) error {
+	missing, err := b.absent(ctx)
+	if err != nil {
+		return err
+	}
+	if b.opts.Operator {
+		if len(missing) > 0 {
+			if err := b.create(ctx, missing, true); err != nil {
+				return err
+			}
+		}
+		return b.checkRights(ctx)
+	}
 	for _, topic := range b.names.known() {
 		if _, err := b.client.partitions(ctx, topic); err != nil {
-			return fmt.Errorf("the Kafka at %s cannot take commits: %w", b.client.where, err)
+			return err
 		}
 	}
 	return nil

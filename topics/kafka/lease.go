@@ -102,11 +102,11 @@ func regroup(err error) bool {
 
 // join takes part in one generation, and says who has the stream in it.
 func (l *lease) join(ctx context.Context) (grant, error) {
-	sent := time.Now()
 	joined, err := l.enter(ctx)
 	if err != nil {
 		return grant{}, err
 	}
+	sent := time.Now() // the group had us waiting until now
 	var assignments []syncgroup.RequestAssignment
 	if joined.LeaderID == joined.MemberID {
 		assignments = assign(joined.Members)

@@ -44,7 +44,7 @@ func serve(t *testing.T, b *Broker, cluster *kfake.Cluster) <-chan string {
 	return given
 }
 
-func request(key, kind, work, data string, at time.Time) *kgo.Record {
+func opsRequest(key, kind, work, data string, at time.Time) *kgo.Record {
 	return &kgo.Record{Topic: opsTopic, Key: []byte(key), Value: []byte(data), Timestamp: at, Headers: []kgo.RecordHeader{
 		{Key: headerOps, Value: []byte(kind)}, {Key: headerWork, Value: []byte(work)},
 	}}
@@ -62,13 +62,13 @@ func TestServeOnce(t *testing.T) {
 		}
 	}
 	now := time.Now()
-	send(request("1", opsAsk, "", "before", now))
+	send(opsRequest("1", opsAsk, "", "before", now))
 	given := serve(t, b, cluster)
-	send(request("2", opsAsk, "", "old", now.Add(-2*askOld)))
-	send(request("3", opsAsk, "", "twice", now))
-	send(request("3", opsAsk, "", "twice", now))
-	send(request("4", opsWork, "x", "a sign", now))
-	send(request("5", "", "", "something else", now))
+	send(opsRequest("2", opsAsk, "", "old", now.Add(-2*askOld)))
+	send(opsRequest("3", opsAsk, "", "twice", now))
+	send(opsRequest("3", opsAsk, "", "twice", now))
+	send(opsRequest("4", opsWork, "x", "a sign", now))
+	send(opsRequest("5", "", "", "something else", now))
 	answers, err := b.Ask(t.Context(), []byte("last"))
 	if err != nil || len(answers) != 1 || string(answers[0]) != "heard last" {
 		t.Errorf("%q, %v", answers, err)
@@ -105,7 +105,7 @@ func TestAskNobody(t *testing.T) {
 	var end sync.WaitGroup
 	end.Go(func() {
 		_ = written.Wait(context.Background(), 1)
-		_ = c.ProduceSync(context.Background(), request("another", opsDone, "w", "not for us", time.Now()))
+		_ = c.ProduceSync(context.Background(), opsRequest("another", opsDone, "w", "not for us", time.Now()))
 	})
 	at := time.Now()
 	answers, err := b.Ask(t.Context(), []byte("anybody?"))
@@ -130,7 +130,7 @@ func TestAskSilent(t *testing.T) {
 	end.Go(func() {
 		asked := c.PollFetches(t.Context()).Records()[0]
 		for i, kind := range []string{opsWork, opsWork, opsDone} { // one of two answers
-			_ = c.ProduceSync(context.Background(), request(string(asked.Key), kind, fmt.Sprint(i%2), "half", time.Now()))
+			_ = c.ProduceSync(context.Background(), opsRequest(string(asked.Key), kind, fmt.Sprint(i%2), "half", time.Now()))
 		}
 	})
 	answers, err := b.Ask(t.Context(), []byte("hello"))

@@ -148,12 +148,9 @@ func (s *stream) Lost() <-chan struct{} { return s.lost }
 // Release gives the stream up and waits for its goroutines.
 func (s *stream) Release() {
 	s.once.Do(func() {
+		s.endPreparing() // before others may have the stream: it would end what they begin
 		if s.lease != nil {
 			s.lease.release()
-		}
-		s.stop()
-		if s.preparing != nil {
-			<-s.preparing
 		}
 		s.b.drop(s)
 	})

@@ -19,15 +19,24 @@ type Options struct {
 	Version string
 	// Properties are lines of server.properties that outrank ours.
 	Properties map[string]string
+	// Users are those who may log in; without any, clients do not. See [SASL].
+	Users []User
+	// ACLs says that users may do only what [Broker.Allow] allowed. See [ACLs].
+	ACLs bool
+	// Certificates make clients speak TLS; nil for none. See [TLS].
+	Certificates *Certificates
+	// ClientCertificates says that clients must present one. See [MutualTLS].
+	ClientCertificates bool
 }
 
 // Broker is a broker of a test's own, on loopback, that may be killed. It ends
 // with the test. Kill, Stop and Restart may be called by any goroutine, and
 // return when it is done; what goes wrong fails the test.
 type Broker struct {
-	t  testing.TB
-	mu sync.Mutex
-	p  *process
+	t       testing.TB
+	mu      sync.Mutex
+	p       *process
+	guarded bool
 }
 
 // Start starts a broker, which takes about 3 s. Several options are taken
@@ -35,21 +44,16 @@ type Broker struct {
 // fails.
 func Start(t testing.TB, options ...Options) *Broker {
 	t.Helper()
-	if os.Getenv(given) == "off" {
-		none(t, given+" is off")
-	}
-	in, missing := installed()
-	if missing != "" {
-		none(t, missing)
-	}
 	o := together(options)
-	if missing := in.fetch(o.Version); missing != "" {
+	in, missing := able(o.Version)
+	if missing != "" {
 		none(t, missing)
 	}
 	b := &Broker{t: t}
 	folder := t.TempDir()
 	var err error
-	b.p, err = in.launch(o.Version, folder, nil, func(int) error { return o.write(folder) })
+	b.guarded = o.guarded()
+	b.p, err = in.launch(o.Version, folder, o.formatArguments(), func(port int) error { return o.write(folder, port) })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -77,21 +81,39 @@ func together(options []Options) Options {
 			all.Version = o.Version
 		}
 		maps.Copy(all.Properties, o.Properties)
+		all.Users = append(all.Users, o.Users...)
+		all.ACLs = all.ACLs || o.ACLs
+		if o.Certificates != nil {
+			all.Certificates = o.Certificates
+		}
+		all.ClientCertificates = all.ClientCertificates || o.ClientCertificates
 	}
 	return all
 }
 
 // write puts the properties where serve.sh reads them.
-func (o Options) write(folder string) error {
+func (o Options) write(folder string, port int) error {
+	properties := o.guards(port)
+	maps.Copy(properties, o.Properties)
 	var text strings.Builder
-	for _, name := range slices.Sorted(maps.Keys(o.Properties)) {
-		fmt.Fprintf(&text, "%s=%s\n", name, strings.ReplaceAll(o.Properties[name], `\`, `\\`))
+	for _, name := range slices.Sorted(maps.Keys(properties)) {
+		fmt.Fprintf(&text, "%s=%s\n", name, strings.ReplaceAll(properties[name], `\`, `\\`))
 	}
 	return os.WriteFile(filepath.Join(folder, "more.properties"), []byte(text.String()), 0o600)
 }
 
 // Addr returns where clients connect, as host:port; it stays the same.
 func (b *Broker) Addr() string { return b.p.addr() }
+
+// Admin returns the address of a listener that asks clients for nothing and lets
+// them do everything, for what the test does itself: making topics, reading what
+// is there. A broker that asks nobody for anything has only Addr.
+func (b *Broker) Admin() string {
+	if b.guarded {
+		return loopback(adminPort(b.p.port))
+	}
+	return b.Addr()
+}
 
 // Kill ends the broker by SIGKILL and waits until it is gone.
 func (b *Broker) Kill() {

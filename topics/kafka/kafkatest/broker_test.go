@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -51,6 +52,16 @@ func want(t *testing.T, records []Record, want ...string) {
 	}
 }
 
+// mustBeAble ends a test where no broker can be started.
+func mustBeAble(t *testing.T) installation {
+	t.Helper()
+	in, missing := able(Version())
+	if missing != "" {
+		none(t, missing)
+	}
+	return in
+}
+
 func TestSharedBroker(t *testing.T) {
 	addr := Addr(t)
 	if again := Addr(t); again != addr {
@@ -61,40 +72,33 @@ func TestSharedBroker(t *testing.T) {
 	want(t, Committed(t, addr, topic), "a", "b")
 }
 
-// Both lines of Kafka are killed, stopped and come back with what was
-// acknowledged.
+// A broker that was killed or stopped comes back with what it acknowledged.
 func TestKillAndRestart(t *testing.T) {
-	in, _ := installed()
-	for _, version := range []string{in.pins["KAFKA"], in.pins["KAFKA_OLD"]} {
-		t.Run(version, func(t *testing.T) {
-			t.Parallel()
-			b := Start(t, Options{Version: version})
-			addr := b.Addr()
-			topic := Topic(t, addr, 1)
-			produce(t, addr, topic, "a")
+	b := Start(t)
+	addr := b.Addr()
+	topic := Topic(t, addr, 1)
+	produce(t, addr, topic, "a")
 
-			b.Kill()
-			if conn, err := net.DialTimeout("tcp", addr, time.Second); err == nil {
-				conn.Close()
-				t.Fatal("it listens after Kill")
-			}
-			b.Restart()
-			if b.Addr() != addr {
-				t.Errorf("it is at %s after Restart, was at %s", b.Addr(), addr)
-			}
-			produce(t, addr, topic, "b")
-			want(t, Committed(t, addr, topic), "a", "b")
+	b.Kill()
+	if conn, err := net.DialTimeout("tcp", addr, time.Second); err == nil {
+		conn.Close()
+		t.Fatal("it listens after Kill")
+	}
+	b.Restart()
+	if b.Addr() != addr {
+		t.Errorf("it is at %s after Restart, was at %s", b.Addr(), addr)
+	}
+	produce(t, addr, topic, "b")
+	want(t, Committed(t, addr, topic), "a", "b")
 
-			b.Stop()
-			if err := answers(addr, time.Second); err == nil {
-				t.Fatal("it answers after Stop")
-			}
-			b.Restart()
-			want(t, Committed(t, addr, topic), "a", "b")
-			if n := strings.Count(b.Log(), "Kafka Server started"); n != 3 {
-				t.Errorf("its log tells of %d starts, want 3:\n%s", n, b.Log())
-			}
-		})
+	b.Stop()
+	if err := answers(addr, time.Second); err == nil {
+		t.Fatal("it answers after Stop")
+	}
+	b.Restart()
+	want(t, Committed(t, addr, topic), "a", "b")
+	if n := strings.Count(b.Log(), "Kafka Server started"); n != 3 {
+		t.Errorf("its log tells of %d starts, want 3:\n%s", n, b.Log())
 	}
 }
 
@@ -123,17 +127,13 @@ func TestPropertiesOutrankOurs(t *testing.T) {
 
 // A broker that cannot start says why, and leaves nothing behind.
 func TestStartThatFails(t *testing.T) {
-	Addr(t) // skips where nothing can be started
-	in, missing := installed()
-	if missing != "" {
-		t.Skip(missing)
-	}
+	in := mustBeAble(t)
 	folder := t.TempDir()
 	o := together([]Options{{Properties: map[string]string{"num.io.threads": "none"}}})
-	if err := o.write(folder); err != nil {
+	if err := o.write(folder, 0); err != nil {
 		t.Fatal(err)
 	}
-	_, err := in.launch(Version(), folder, nil)
+	_, err := in.launch(Version(), folder, nil, nil)
 	if err == nil || !strings.Contains(err.Error(), "num.io.threads") {
 		t.Errorf("it says %v", err)
 	}
@@ -141,11 +141,7 @@ func TestStartThatFails(t *testing.T) {
 
 // A port that somebody else has is another attempt's chance.
 func TestPortIsTaken(t *testing.T) {
-	Addr(t)
-	in, missing := installed()
-	if missing != "" {
-		t.Skip(missing)
-	}
+	in := mustBeAble(t)
 	folder := t.TempDir()
 	var ports []int
 	p, err := in.launch(Version(), folder, nil, func(port int) error {
@@ -170,16 +166,12 @@ func TestPortIsTaken(t *testing.T) {
 
 // A broker ends with whoever started it, even if that one could not say so.
 func TestBrokerDoesNotOutliveItsOwner(t *testing.T) {
-	Addr(t)
-	in, missing := installed()
-	if missing != "" {
-		t.Skip(missing)
-	}
-	folder, err := os.MkdirTemp(t.TempDir(), "")
-	if err != nil {
+	in := mustBeAble(t)
+	folder := filepath.Join(t.TempDir(), "broker")
+	if err := os.Mkdir(folder, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	p, err := in.launch(Version(), folder, nil)
+	p, err := in.launch(Version(), folder, nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

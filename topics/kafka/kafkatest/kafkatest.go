@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -20,79 +21,95 @@ import (
 
 // Environment variables that say which Kafka tests use.
 const (
-	// given is the address of a broker, as host:port, or "off" for none.
+	// given is the address of a broker, as host:port, or off for none.
 	given = "MILLRACE_TEST_KAFKA"
+	off   = "off"
 	// version is that of the brokers that are started, and should be that of
 	// the given one.
 	version = "MILLRACE_TEST_KAFKA_VERSION"
 )
 
-// shared is what Addr found out, once for all tests of this process.
-var shared struct {
-	sync.Mutex
+// choice is a broker for many tests, looked for once.
+type choice struct {
+	mu      sync.Mutex
 	asked   bool
 	addr    string
-	missing string // why there is none
-	broker  *process
+	missing string   // why there is none
+	err     error    // why there should be one, and is not
+	started *process // one that was started here; it lives while its stdin is open
 }
+
+// shared is the choice for all tests of this process.
+var shared choice
 
 // Addr returns the address of a broker that all tests share, and that stays to
 // the end: topics, groups and transactional ids need names of their own (see
-// [Topic]). It is the one that MILLRACE_TEST_KAFKA names, else one that listens
-// on the port of make kafka-up, else one that is started here and ends with
-// this process. Where there can be none the test is skipped; with CI set, or
-// when the one that was named does not answer, it fails.
+// [Topic] and [Name]). It is the one that MILLRACE_TEST_KAFKA names, else one
+// that listens on the port of make kafka-up, else one that is started here and
+// ends with this process. Where there can be none the test is skipped; with CI
+// set, or when the one that was named does not answer, it fails.
 func Addr(t testing.TB) string {
 	t.Helper()
-	shared.Lock()
-	defer shared.Unlock()
-	if !shared.asked {
-		shared.asked = true
-		shared.addr, shared.missing = find(t)
-	}
-	if shared.missing != "" {
-		none(t, shared.missing)
-	}
-	return shared.addr
+	return shared.get(t)
 }
 
-// find returns the shared broker's address, or why there is none.
-func find(t testing.TB) (addr, missing string) {
+func (c *choice) get(t testing.TB) string {
 	t.Helper()
-	switch addr := os.Getenv(given); addr {
-	case "":
-	case "off":
-		return "", given + " is off"
-	default:
-		if err := answers(addr, 30*time.Second); err != nil {
-			t.Fatalf("%s names the broker %s, which does not answer: %v", given, addr, err)
-		}
-		return addr, ""
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.asked {
+		c.asked = true
+		c.find()
 	}
-	in, missing := installed()
+	if c.err != nil {
+		t.Fatal(c.err)
+	}
+	if c.missing != "" {
+		none(t, c.missing)
+	}
+	return c.addr
+}
+
+func (c *choice) find() {
+	if addr := os.Getenv(given); addr != "" && addr != off {
+		c.addr = addr
+		if err := answers(addr, 10*time.Second); err != nil {
+			c.err = fmt.Errorf("%s names the broker %s, which does not answer: %w", given, addr, err)
+		}
+		return
+	}
+	if in, missing := installed(); missing == "" && os.Getenv(version) == "" && os.Getenv(given) != off {
+		c.addr = "127.0.0.1:" + in.pins["KAFKA_PORT"]
+		if answers(c.addr, 5*time.Second) == nil {
+			return
+		}
+	}
+	in, missing := able(Version())
 	if missing != "" {
-		return "", missing
-	}
-	if os.Getenv(version) == "" {
-		usual := "127.0.0.1:" + in.pins["KAFKA_PORT"]
-		if answers(usual, 5*time.Second) == nil {
-			return usual, ""
-		}
-	}
-	if missing := in.fetch(Version()); missing != "" {
-		return "", missing
+		c.missing = missing
+		return
 	}
 	folder, err := os.MkdirTemp("", "millrace-kafka-")
 	if err != nil {
-		t.Fatal(err)
+		c.err = err
+		return
 	}
-	p, err := in.launch(Version(), folder, nil)
-	if err != nil {
+	if c.started, c.err = in.launch(Version(), folder, nil, nil); c.err != nil {
 		os.RemoveAll(folder)
-		t.Fatal(err)
+		return
 	}
-	shared.broker = p // keeps its stdin open
-	return p.addr(), ""
+	c.addr = c.started.addr()
+}
+
+// able finds what a broker of a version takes, or says why there can be none.
+func able(version string) (in installation, missing string) {
+	if os.Getenv(given) == off {
+		return in, given + " is " + off
+	}
+	if in, missing = installed(); missing == "" {
+		missing = in.fetch(version)
+	}
+	return in, missing
 }
 
 // none ends a test that cannot run without a broker.
@@ -116,7 +133,7 @@ func Version() string {
 	return in.pins["KAFKA"]
 }
 
-// answers waits until a Kafka broker answers at an address.
+// answers says whether a Kafka broker answers at an address, within some time.
 func answers(addr string, within time.Duration) error {
 	ctx, cancel := context.WithTimeout(context.Background(), within)
 	defer cancel()
@@ -142,6 +159,9 @@ var installed = sync.OnceValues(func() (installation, string) {
 		return installation{}, err.Error()
 	}
 	in := installation{}
+	if runtime.GOOS == "windows" {
+		return in, "it is not started on Windows"
+	}
 	for {
 		in.dir = filepath.Join(dir, "deploy", "kafka")
 		text, err := os.ReadFile(filepath.Join(in.dir, "versions.env"))

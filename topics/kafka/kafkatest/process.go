@@ -35,16 +35,16 @@ type process struct {
 	alive *os.File // ends when the broker has ended
 }
 
-// launch starts a broker on free ports, in a folder that has its data, its log
-// and, if it likes, more.properties.
-func (in installation) launch(version, folder string, args []string, ports ...func(port int) error) (*process, error) {
+// launch starts a broker on free ports, with its data and its log in a folder,
+// which prepare, where given, may furnish with more.properties before.
+func (in installation) launch(version, folder string, args []string, prepare func(port int) error) (*process, error) {
 	for attempt := 1; ; attempt++ {
 		port, err := freePorts()
 		if err != nil {
 			return nil, err
 		}
-		for _, tell := range ports {
-			if err := tell(port); err != nil {
+		if prepare != nil {
+			if err := prepare(port); err != nil {
 				return nil, err
 			}
 		}
@@ -70,7 +70,7 @@ func freePorts() (int, error) {
 		port := 20000 + rand.IntN(12000)
 		free := 0
 		for i := range 3 {
-			l, err := net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(port+i))
+			l, err := net.Listen("tcp", loopback(port+i))
 			if err == nil {
 				l.Close()
 				free++
@@ -83,7 +83,13 @@ func freePorts() (int, error) {
 	return 0, errors.New("no free ports between 20000 and 32000")
 }
 
-func (p *process) addr() string { return "127.0.0.1:" + strconv.Itoa(p.port) }
+func (p *process) addr() string { return loopback(p.port) }
+
+func loopback(port int) string { return "127.0.0.1:" + strconv.Itoa(port) }
+
+// Of a broker's ports the first is for clients.
+func controllerPort(port int) int { return port + 1 }
+func adminPort(port int) int      { return port + 2 }
 
 func (p *process) logFile() string { return filepath.Join(p.folder, "broker.log") }
 
@@ -132,13 +138,14 @@ func (p *process) ready(from int64) error {
 		ended := p.endedWithin(20 * time.Millisecond)
 		text, err := os.ReadFile(p.logFile())
 		if err != nil {
+			p.kill()
 			return err
 		}
 		said := text[min(int(from), len(text)):]
 		switch {
 		case ended || time.Now().After(deadline):
 			p.kill()
-			err := fmt.Errorf("Apache Kafka %s on %s did not start; it said:\n%s", p.version, p.addr(), said)
+			err := fmt.Errorf("starting Apache Kafka %s on %s: it does not serve; it said:\n%s", p.version, p.addr(), said)
 			if bytes.Contains(said, []byte("Address already in use")) {
 				err = fmt.Errorf("%w: %w", errPortTaken, err)
 			}
@@ -185,7 +192,7 @@ func (p *process) stop(within time.Duration) error {
 	ended := p.endedWithin(within)
 	p.kill()
 	if !ended {
-		return fmt.Errorf("Apache Kafka on %s was killed: it had not stopped after %v", p.addr(), within)
+		return fmt.Errorf("stopping Apache Kafka on %s: killed, as it had not ended after %v", p.addr(), within)
 	}
 	return nil
 }

@@ -3,6 +3,7 @@ package kafkatest
 import (
 	"context"
 	"crypto/rand"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -32,6 +33,15 @@ func Topic(t testing.TB, addr string, partitions int, configs ...string) string 
 		return kerr.ErrorForCode(resp.Topics[0].ErrorCode)
 	})
 	t.Cleanup(func() { deleteTopic(addr, name) })
+	// The controller has it; the broker hears of it a moment later.
+	eventually(t, addr, "the broker knows the topic "+name, func(ctx context.Context, cl *kgo.Client) (bool, error) {
+		r := reader{cl: cl, topic: name}
+		err := r.locate(ctx)
+		if kerr.IsRetriable(err) {
+			err = nil
+		}
+		return len(r.leaders) == partitions, err
+	})
 	return name
 }
 
@@ -57,6 +67,18 @@ type answerTo[A any] interface {
 // answer is an error.
 func request[A any](t testing.TB, addr string, req answerTo[A], check func(A) error) {
 	t.Helper()
+	eventually(t, addr, fmt.Sprintf("%T is answered", req), func(ctx context.Context, cl *kgo.Client) (bool, error) {
+		resp, err := req.RequestWith(ctx, cl)
+		if err == nil {
+			err = check(resp)
+		}
+		return true, err
+	})
+}
+
+// eventually asks a broker until something is so; an error fails the test.
+func eventually(t testing.TB, addr, what string, so func(context.Context, *kgo.Client) (bool, error)) {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
 	cl, err := kgo.NewClient(kgo.SeedBrokers(addr))
@@ -64,12 +86,17 @@ func request[A any](t testing.TB, addr string, req answerTo[A], check func(A) er
 		t.Fatal(err)
 	}
 	defer cl.Close()
-	resp, err := req.RequestWith(ctx, cl)
-	if err == nil {
-		err = check(resp)
-	}
-	if err != nil {
-		t.Fatalf("%T to %s: %v", req, addr, err)
+	for {
+		yes, err := so(ctx, cl)
+		if err != nil {
+			t.Fatalf("waiting until %s, at %s: %v", what, addr, err)
+		}
+		if yes {
+			return
+		}
+		if !pause(ctx) {
+			t.Fatalf("waited in vain until %s, at %s", what, addr)
+		}
 	}
 }
 
