@@ -141,7 +141,7 @@ func (g *group) turn(over context.Context, generation *kafkago.Generation) {
 	if !ok {
 		return
 	}
-	h := newHandout(g.subscription, ctx, t.keep)
+	h := newHandout(ctx, g.subscription, t.keep)
 	var committer sync.WaitGroup
 	committer.Go(func() { t.commitNowAndThen(ctx, h) })
 	h.run(start)
@@ -236,7 +236,7 @@ func (t *turn) commitNowAndThen(ctx context.Context, h *handout) {
 
 // keep gives signs of life while handlers have time to end, as kafka-go does not
 // when the group gathers anew.
-func (t *turn) keep(h *handout, ctx context.Context) {
+func (t *turn) keep(ctx context.Context, h *handout) {
 	for {
 		answer, err := t.coordinator.ask(ctx, beatVersion, &heartbeat.Request{GroupID: t.s.how.Group, GenerationID: t.id, MemberID: t.member})
 		if err == nil {
