@@ -16,8 +16,10 @@ import (
 const (
 	// commitEvery is how often the group's places are stored.
 	commitEvery = time.Second
-	// commitLast is how long it is tried to store them at the end.
+	// commitLast is how long it is tried to store them when a subscription ends,
+	// commitTurn when it goes on: then it remembers them.
 	commitLast = 5 * time.Second
+	commitTurn = time.Second
 	// offsetsVersion is the newest version of the requests for places that needs
 	// nothing which we do not know.
 	offsetsVersion = 5
@@ -139,7 +141,7 @@ func (g *group) turn(over context.Context, generation *kafkago.Generation) {
 	if !ok {
 		return
 	}
-	h := newHandout(g.subscription, ctx, t.keep)
+	h := newHandout(ctx, g.subscription, t.keep)
 	var committer sync.WaitGroup
 	committer.Go(func() { t.commitNowAndThen(ctx, h) })
 	h.run(start)
@@ -196,7 +198,11 @@ func (t *turn) begin(ctx context.Context, mine map[partition]int32) (start map[p
 
 // end stores the last places.
 func (t *turn) end(at map[partition]int64) {
-	ctx, cancel := context.WithTimeout(context.Background(), commitLast)
+	wait := commitTurn
+	if t.ending.Err() != nil {
+		wait = commitLast
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), wait)
 	defer cancel()
 	if err := t.commitPatiently(ctx, at); err != nil {
 		t.s.log.Warn("what was acknowledged last could not be told to the consumer group: it may come again",
@@ -230,7 +236,7 @@ func (t *turn) commitNowAndThen(ctx context.Context, h *handout) {
 
 // keep gives signs of life while handlers have time to end, as kafka-go does not
 // when the group gathers anew.
-func (t *turn) keep(h *handout, ctx context.Context) {
+func (t *turn) keep(ctx context.Context, h *handout) {
 	for {
 		answer, err := t.coordinator.ask(ctx, beatVersion, &heartbeat.Request{GroupID: t.s.how.Group, GenerationID: t.id, MemberID: t.member})
 		if err == nil {

@@ -279,7 +279,7 @@ func (w *topicWriter) explain(err error) error {
 	case errors.Is(err, kafkago.TopicAuthorizationFailed):
 		return fmt.Errorf("this user may not write to the topic on Kafka at %s: give it Write and Describe: %w", w.client.where, err)
 	case errors.Is(err, kafkago.MessageSizeTooLarge):
-		return fmt.Errorf("with others it is more than the topic takes at once, which was %d bytes (max.message.bytes): %w", w.limit, err)
+		return fmt.Errorf("it, or it together with others, is more than the topic takes (max.message.bytes, which was %d when it was first written to): %w", w.limit, err)
 	}
 	return fmt.Errorf("writing to Kafka at %s: %w", w.client.where, err)
 }
