@@ -218,11 +218,28 @@ func (s *stream) transact(ctx context.Context) error {
 	return nil
 }
 
-// send writes the batches: one request at a time to each leader, since requests
-// of one producer to one broker that overlap get in each other's way.
+// send writes the batches, whoever leads their partitions meanwhile.
 func (s *stream) send(ctx context.Context) error {
+	for _, to := range s.page.parts {
+		to.written = 0
+		sequence := int32(0)
+		for i := range to.batches {
+			to.batches[i].sign(s.producer.pid, s.producer.epoch, sequence)
+			sequence += to.batches[i].records
+		}
+	}
+	return s.producer.retry(ctx, s.producer.within(), "writing", func() error { return s.sendLeft(ctx) })
+}
+
+// sendLeft writes what is not written yet: one request at a time to each leader,
+// since requests of one producer to one broker that overlap get in each other's
+// way.
+func (s *stream) sendLeft(ctx context.Context) error {
 	leaders := map[int32][]*part{}
 	for _, to := range s.page.parts {
+		if to.written == len(to.batches) {
+			continue
+		}
 		all, err := s.b.client.partitions(ctx, to.topic)
 		if err != nil {
 			return err
@@ -231,18 +248,10 @@ func (s *stream) send(ctx context.Context) error {
 			return fmt.Errorf("topic %s has lost its partition %d: was it deleted and made again?", to.topic, to.id)
 		}
 		leaders[all[to.id]] = append(leaders[all[to.id]], to)
-		sequence := int32(0)
-		for i := range to.batches {
-			to.batches[i].sign(s.producer.pid, s.producer.epoch, sequence)
-			sequence += to.batches[i].records
-		}
 	}
-	if len(leaders) == 1 {
-		return s.producer.sendAll(ctx, s.page.parts)
-	}
-	group, ctx := errgroup.WithContext(ctx)
+	var group errgroup.Group // one that fails leaves the others to their end
 	for _, parts := range leaders {
-		group.Go(func() error { return s.producer.sendAll(ctx, parts) })
+		group.Go(func() error { return s.producer.send(ctx, parts) })
 	}
 	return group.Wait()
 }

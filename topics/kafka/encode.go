@@ -37,6 +37,7 @@ type page struct {
 type part struct {
 	partition
 	batches []batch
+	written int // how many of them are in the transaction
 }
 
 // batch is one record batch: the size that a request wants in front of it, the

@@ -99,13 +99,18 @@ func (p *producer) add(ctx context.Context, parts []partition) error {
 	})
 }
 
-// send writes one batch for each of these partitions, which have one leader.
-func (p *producer) send(ctx context.Context, parts []*part, round int) error {
-	left := parts
-	return p.retry(ctx, p.within(), "writing", func() error {
+// send writes all batches for these partitions, which have one leader, until
+// something fails. A request takes one batch for each.
+func (p *producer) send(ctx context.Context, parts []*part) error {
+	for {
 		request := &rawproduce.Request{TransactionalID: p.id, Acks: -1, Timeout: int32(p.client.wait.Milliseconds())}
 		at := map[string]int{}
-		for _, to := range left {
+		var sent []*part
+		for _, to := range parts {
+			if to.written == len(to.batches) {
+				continue
+			}
+			sent = append(sent, to)
 			i, ok := at[to.topic]
 			if !ok {
 				i = len(request.Topics)
@@ -114,41 +119,26 @@ func (p *producer) send(ctx context.Context, parts []*part, round int) error {
 			}
 			t := &request.Topics[i]
 			t.Partitions = append(t.Partitions, rawproduce.RequestPartition{
-				Partition: to.id, RecordSet: protocol.RawRecordSet{Reader: bytes.NewReader(to.batches[round].data)},
+				Partition: to.id, RecordSet: protocol.RawRecordSet{Reader: bytes.NewReader(to.batches[to.written].data)},
 			})
+		}
+		if len(sent) == 0 {
+			return nil
 		}
 		answer, err := p.client.do(ctx, request)
 		if err != nil {
 			p.stray.Store(true)
 			return err
 		}
-		left, err = unwritten(left, answer.(*produce.Response))
-		return err
-	})
-}
-
-// sendAll writes all batches for these partitions, which have one leader: a
-// request takes one batch for each.
-func (p *producer) sendAll(ctx context.Context, parts []*part) error {
-	for round := 0; ; round++ {
-		left := make([]*part, 0, len(parts))
-		for _, to := range parts {
-			if round < len(to.batches) {
-				left = append(left, to)
-			}
-		}
-		if len(left) == 0 {
-			return nil
-		}
-		if err := p.send(ctx, left, round); err != nil {
+		if err := wrote(sent, answer.(*produce.Response)); err != nil {
 			return err
 		}
 	}
 }
 
-// unwritten are the partitions that have not taken their batch, with the worst
-// of their errors.
-func unwritten(parts []*part, answer *produce.Response) (left []*part, err error) {
+// wrote notes which partitions have taken their batch, and returns the worst
+// error of the others.
+func wrote(parts []*part, answer *produce.Response) (err error) {
 	codes := map[partition]int16{}
 	for _, t := range answer.Topics {
 		for _, r := range t.Partitions {
@@ -158,9 +148,9 @@ func unwritten(parts []*part, answer *produce.Response) (left []*part, err error
 	for _, to := range parts {
 		code, told := codes[to.partition]
 		if told && (code == 0 || kafkago.Error(code) == kafkago.DuplicateSequenceNumber) {
+			to.written++
 			continue
 		}
-		left = append(left, to)
 		one := fmt.Errorf("%s/%d: %w", to.topic, to.id, failed(code))
 		if !told {
 			one = fmt.Errorf("%s/%d: the answer does not tell", to.topic, to.id)
@@ -169,7 +159,7 @@ func unwritten(parts []*part, answer *produce.Response) (left []*part, err error
 			err = one
 		}
 	}
-	return left, err
+	return err
 }
 
 // end ends the transaction.

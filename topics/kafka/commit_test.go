@@ -1,0 +1,47 @@
+package kafka
+
+import (
+	"testing"
+
+	"github.com/segmentio/kafka-go/protocol"
+
+	"github.com/millrace-io/millrace/events"
+)
+
+// Partitions that move to other brokers in the middle of a transaction cost no
+// second one.
+func TestLeadersMoveInMidTransaction(t *testing.T) {
+	cluster := fake(t)
+	const partitions = 6
+	topic := names{defaultPrefix}.topic(events.TypeMessage)
+	move := func(to func(id int32) int32) {
+		for id := range int32(partitions) {
+			if err := cluster.MoveTopicPartition(topic, id, to(id)); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	w := new(wire)
+	b := open(t, Options{Brokers: cluster.ListenAddrs(), Partitions: partitions, dial: w.dial})
+	move(func(int32) int32 { return 0 })
+	s := begin(t, b, testKey, "a")
+	commit(t, s, numbered(testKey, 0, 50)) // learns who leads
+	var ends int
+	moved := false
+	w.use(func(r request) fate {
+		switch {
+		case r.key == protocol.EndTxn:
+			ends++
+		case r.key == protocol.Produce && !moved:
+			moved = true
+			move(func(id int32) int32 { return id % 3 })
+		}
+		return pass
+	})
+	commit(t, s, numbered(testKey, 1, 50))
+	w.use(nil)
+	if !moved || ends != 1 {
+		t.Errorf("partitions moved: %v; transactions that were ended: %d, want 1", moved, ends)
+	}
+	judge(t, b.names.prefix, cluster.ListenAddrs()[0], result{key: testKey, commits: 2, size: 50})
+}
