@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/moby/patternmatcher"
@@ -152,18 +153,39 @@ func buildContext(t *testing.T) string {
 	return dir
 }
 
+// built is the program, for all tests that run it.
+var built struct {
+	sync.Mutex
+	dir, path string // dir is there from the start and goes at the end
+}
+
+func TestMain(m *testing.M) {
+	var err error
+	if built.dir, err = os.MkdirTemp("", "millrace-deploy-"); err != nil {
+		panic(err)
+	}
+	code := m.Run()
+	_ = os.RemoveAll(built.dir)
+	os.Exit(code)
+}
+
 // buildProgram builds the program as the Dockerfile does, from what .dockerignore
 // leaves in, and returns its path.
 func buildProgram(t *testing.T) string {
 	t.Helper()
-	out := filepath.Join(t.TempDir(), "out")
-	build := exec.CommandContext(t.Context(), "sh", "-c", strings.ReplaceAll(buildCommand(t), "/out/", out+"/"))
+	built.Lock()
+	defer built.Unlock()
+	if built.path != "" {
+		return built.path
+	}
+	build := exec.CommandContext(t.Context(), "sh", "-c", strings.ReplaceAll(buildCommand(t), "/out/", built.dir+"/"))
 	build.Dir = buildContext(t)
 	build.Env = append(os.Environ(), "VERSION=v1.2.3-test", "TARGETOS=", "TARGETARCH=", "GOFLAGS=")
 	if said, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%s: %v\n%s", buildCommand(t), err, said)
 	}
-	return filepath.Join(out, "millrace")
+	built.path = filepath.Join(built.dir, "millrace")
+	return built.path
 }
 
 // wasBuiltAsInTheImage wants a program that needs no library of the image's, and

@@ -38,6 +38,7 @@ func rules(t *testing.T) (all []rule) {
 
 // promtool is what Prometheus says of its files, and of ours what they do.
 func TestPromtool(t *testing.T) {
+	t.Parallel() // it waits, mostly
 	promtool := tool(t, "promtool")
 	for _, args := range [][]string{
 		{"check", "config", "--lint=all", "--lint-fatal", "prometheus/prometheus.yml"},

@@ -2,7 +2,6 @@ package deploy
 
 import (
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -21,9 +20,11 @@ const millrace = "/usr/local/bin/millrace"
 // What docker compose up starts works together: the program of the image reads the
 // simulated APIs, publishes to readers who have the password, and is watched.
 func TestComposeByHand(t *testing.T) {
+	t.Parallel() // it waits, mostly
 	program := buildProgram(t)
 	wasBuiltAsInTheImage(t, program)
-	s := newStack(t, program, "nats", "")
+	s := newStack(t, program, "nats")
+	s.startSimulator(t)
 	service := s.publishes(t, "millrace-nats")
 	s.canBeRead(t)
 	exported := s.metrics(t)
@@ -37,31 +38,10 @@ func TestComposeByHand(t *testing.T) {
 	}
 }
 
-// The same on Kafka, with a broker that MILLRACE_TEST_KAFKA names as host:port.
-// The configuration is checked without one.
-func TestComposeByHandOnKafka(t *testing.T) {
-	broker := os.Getenv("MILLRACE_TEST_KAFKA")
-	s := newStack(t, buildProgram(t), "kafka", broker)
-	s.mount(t, "millrace-kafka")
-	said, err := s.command(t, "millrace-kafka", []string{millrace, "check", "-c", "/etc/millrace/millrace.yaml"}).CombinedOutput()
-	if err != nil && strings.Contains(string(said), "valid values: nats") {
-		t.Skip("this version cannot write to Kafka")
-	}
-	if err != nil {
-		t.Fatalf("check: %v\n%s", err, said)
-	}
-	if broker == "" {
-		t.Skip("MILLRACE_TEST_KAFKA names no broker")
-	}
-	s.publishes(t, "millrace-kafka")
-}
-
-// publishes starts the simulator and a millrace, and returns it when it is healthy
+// publishes starts a millrace beside the simulator, and returns it when it is healthy
 // and has published events of all four APIs.
 func (s *stack) publishes(t *testing.T, name string) *process {
 	t.Helper()
-	api := s.start(t, "simulator", millrace)
-	api.until(t, "the simulator to be healthy", func() error { return s.healthy(t, "simulator") })
 	service := s.start(t, name, millrace)
 	service.until(t, name+" to be healthy", func() error { return s.healthy(t, name) })
 	service.until(t, "events of all connectors", func() error {
@@ -72,10 +52,16 @@ func (s *stack) publishes(t *testing.T, name string) *process {
 		}
 		return nil
 	})
-	if said := service.said.String(); strings.Contains(said, "level=ERROR") || strings.Contains(said, "level=WARN") {
+	if said := service.said.String(); strings.Contains(said, "level=ERROR") {
 		t.Errorf("it complains:\n%s", lastLines(said))
 	}
 	return service
+}
+
+func (s *stack) startSimulator(t *testing.T) {
+	t.Helper()
+	api := s.start(t, "simulator", millrace)
+	api.until(t, "the simulator to be healthy", func() error { return s.healthy(t, "simulator") })
 }
 
 // metrics returns what the service tells Prometheus, by the metric's name.

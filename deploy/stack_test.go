@@ -31,15 +31,15 @@ type stack struct {
 	simulator, nats, http, prometheus string
 }
 
-// newStack chooses free ports and folders for the services of a profile. kafka is
-// the address of a broker, where one is needed.
-func newStack(t *testing.T, program, profile, kafka string) *stack {
+// newStack chooses free ports and folders for the services of a profile. more are
+// pairs of what else differs: old, new.
+func newStack(t *testing.T, program, profile string, more ...string) *stack {
 	t.Helper()
 	s := &stack{
 		services: project(t, profile).Services, dir: t.TempDir(),
 		simulator: freeAddress(t), nats: freeAddress(t), http: freeAddress(t), prometheus: freeAddress(t),
 	}
-	s.here = strings.NewReplacer(
+	s.here = strings.NewReplacer(append(more,
 		// Files of the images and volumes.
 		"/usr/local/bin/millrace", program,
 		"/etc/millrace/millrace.yaml", filepath.Join(s.dir, "millrace.yaml"),
@@ -53,10 +53,9 @@ func newStack(t *testing.T, program, profile, kafka string) *stack {
 		"millrace:8080", s.http, "0.0.0.0:8080", s.http, "127.0.0.1:8080", s.http,
 		"0.0.0.0:4222", s.nats,
 		"127.0.0.1:9090", s.prometheus,
-		"kafka:9092", kafka,
 		// So that the test need not wait for it.
 		"scrape_interval: 10s", "scrape_interval: 1s", "evaluation_interval: 10s", "evaluation_interval: 1s",
-	)
+	)...)
 	return s
 }
 
