@@ -26,19 +26,10 @@ func (o *oneUser) Page(ctx context.Context, r connectors.Request) (*connectors.P
 	return o.api.Page(ctx, r)
 }
 
-// fewMessages takes a thousand messages in a commit.
-type fewMessages struct{ topics.Broker }
-
-func (l fewMessages) Limits() topics.Limits {
-	limits := l.Broker.Limits()
-	limits.Messages = 1000
-	return limits
-}
-
 // Invariant 12: what a backfill that is cancelled has published of a user is
 // remembered, also where it came to the second half of the window.
 func TestCancelledInHalfAWindow(t *testing.T) {
-	h := &hooked{Broker: fewMessages{open(t, t.TempDir())}}
+	h := &hooked{Broker: &limited{Broker: open(t, t.TempDir()), limits: topics.Limits{Messages: 1000, Bytes: 1 << 20}}}
 	o := options(h)
 	now := end
 	o.Now = func() time.Time { return now }
