@@ -50,6 +50,7 @@ var layout = map[string]rule{
 	"app":                      {imports: "..."},
 	"cmd/millrace":             {imports: "app config events simulator topics", tests: "..."},
 	"examples/*":               {imports: "", tests: "events topics/..."},
+	"examples/watermill":       {imports: "topics/nats topics/kafka", tests: "events topics/..."},
 }
 
 // everyTest is what the test files of every folder may import besides.
