@@ -23,6 +23,7 @@ import (
 
 // options are what makes a client read a millrace topic well.
 var options = []kgo.Opt{
+	// A topic that is not there yet is waited for.
 	kgo.ConsumeTopics("millrace.message"),
 	// The group's place is kept by Kafka while we are away.
 	kgo.ConsumerGroup("example"),

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"encoding/json"
 	"fmt"
 	"net"
 	"os"
@@ -61,7 +62,7 @@ func TestKilledAtTheCommit(t *testing.T) {
 		kafkatest.Abort(t, addr, topic, 5)
 		start(t, addr, path, topic, moment).killed(t)
 		handled, read := lines(t, path), kafkatest.Read(t, addr, topic, topic)
-		if moment == after && (read == 0 || handled < read) {
+		if moment == after && (read == 0 || handled < read-1) { // one is there twice
 			t.Fatalf("the group has read %d, %d of them handled", read, handled)
 		}
 		if moment == before && handled <= read {
@@ -71,7 +72,8 @@ func TestKilledAtTheCommit(t *testing.T) {
 	}
 	tear(t, path)
 	c := start(t, addr, path, topic, never)
-	c.await(t, "the last commit", func() bool { return kafkatest.Read(t, addr, topic, topic) == len(want) })
+	commits := len(want) / each
+	c.await(t, "the last commit", func() bool { return kafkatest.Read(t, addr, topic, topic) == len(want)+commits })
 	c.interrupted(t)
 	got := ids(t, path)
 	slices.Sort(got)
@@ -127,7 +129,8 @@ func die() {
 	select {}
 }
 
-// publish commits messages as the service does, and returns their ids.
+// publish commits messages as the service does, and returns their ids. The first
+// is there twice, as after a replay.
 func publish(t *testing.T, broker topics.Broker, first, n int) (published []string) {
 	t.Helper()
 	key := events.StreamKey{Vendor: "vendor", Account: "account", Stream: "messages"}
@@ -151,6 +154,7 @@ func publish(t *testing.T, broker topics.Broker, first, n int) (published []stri
 			Attributes: encoder.AppendAttributes(nil, &e), Data: fmt.Appendf(nil, "{\"text\":\"%d\",\n\"raw\":{}}", i),
 		})
 	}
+	c.Messages = append(c.Messages, c.Messages[0])
 	if err := stream.Commit(t.Context(), c); err != nil {
 		t.Fatal(err)
 	}
@@ -187,7 +191,7 @@ func ids(t *testing.T, path string) (all []string) {
 	}
 	for line := range strings.Lines(string(data)) {
 		id, text, _ := strings.Cut(line, " ")
-		if !strings.HasPrefix(text, `{"text":`) || !strings.HasSuffix(text, "}\n") {
+		if !json.Valid([]byte(text)) {
 			t.Errorf("a line is damaged: %q", line)
 		}
 		all = append(all, id)
