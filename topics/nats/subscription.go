@@ -229,6 +229,9 @@ func (w *worker) handle(m jetstream.Msg) {
 			w.acknowledge(m, meta.Sequence.Stream)
 			return
 		case <-msg.Nacked():
+			if w.s.opts.Group != "" {
+				w.release(meta.Sequence.Stream) // another member may get it
+			}
 			w.giveBack(m, w.backoff(meta.NumDelivered))
 			return
 		case <-sign.C:
