@@ -1,7 +1,6 @@
 package kafka
 
 import (
-	"os"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -9,9 +8,4 @@ import (
 	"github.com/millrace-io/millrace/topics/topictest"
 )
 
-func TestMain(m *testing.M) {
-	if code, is := topictest.AskToRestart(); is {
-		os.Exit(code)
-	}
-	goleak.VerifyTestMain(m, topictest.IgnoreWatermill()...)
-}
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m, topictest.IgnoreWatermill()) }
