@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"slices"
 	"strings"
 	"sync"
@@ -22,56 +21,21 @@ import (
 
 const smsTopic = "millrace.sms"
 
-// TestTailCommitted writes transactions through and into each other, and reads
-// what another client takes for committed.
+// TestTailCommitted reads what another client takes for committed.
 func TestTailCommitted(t *testing.T) {
 	cluster := readCluster(t, 3, []string{"sms", "click"}, kfake.NumBrokers(3))
-	addresses := cluster.ListenAddrs()
-	seed := rand.Uint64()
-	rnd := rand.New(rand.NewPCG(seed, 0))
-	codecs := []kgo.CompressionCodec{kgo.NoCompression(), kgo.ZstdCompression(), kgo.Lz4Compression(), kgo.SnappyCompression(), kgo.GzipCompression()}
-	var writers []*kgo.Client
-	for i, codec := range codecs {
-		writers = append(writers, writer(t, addresses, fmt.Sprintf("writer %d", i), kgo.ProducerBatchCompression(codec)))
-	}
-	plain := writer(t, addresses, "")
-	open := map[*kgo.Client]bool{}
-	n := 0
-	values := func(count, size int) (list []string) {
-		for range count {
-			list = append(list, fmt.Sprintf("%d %s", n, strings.Repeat("x", rnd.IntN(size+1))))
-			n++
-		}
-		return list
-	}
-	for range 400 {
-		w := writers[rnd.IntN(len(writers))]
-		topic := []string{smsTopic, "millrace.click"}[rnd.IntN(2)]
-		switch {
-		case rnd.IntN(10) == 0:
-			write(t, plain, topic, rnd.Int32N(3), values(1+rnd.IntN(3), 50)...)
-		case !open[w]:
-			beginTx(t, w)
-			open[w] = true
-		case rnd.IntN(4) == 0:
-			endTx(t, w, kgo.TransactionEndTry(rnd.IntN(2) == 0))
-			open[w] = false
-		case rnd.IntN(20) == 0:
-			write(t, w, topic, rnd.Int32N(3), values(3, 300_000)...)
-		default:
-			write(t, w, topic, rnd.Int32N(3), values(1+rnd.IntN(20), 500)...)
-		}
-	}
-	for w := range open {
-		if open[w] {
-			endTx(t, w, rnd.IntN(2) == 0)
-		}
-	}
-	want := kgoCommitted(t, addresses, smsTopic, "millrace.click")
-	got := tailed(t, readBroker(t, addresses), topics.TailOptions{Beginning: true})
+	interleave(t, cluster.ListenAddrs(), smsTopic, "millrace.click")
+	wantCommitted(t, readBroker(t, cluster.ListenAddrs()))
+}
+
+// wantCommitted compares what a tail reads with what another client does.
+func wantCommitted(t *testing.T, b *Broker) {
+	t.Helper()
+	want := kgoCommitted(t, b.opts.Brokers, b.names.topic("sms"), b.names.topic("click"))
+	got := tailed(t, b, topics.TailOptions{Beginning: true})
 	slices.Sort(got) // the order within a partition is that of the offsets, which are shown
 	if len(want) == 0 || !slices.Equal(got, want) {
-		t.Errorf("seed %d: %d records, want %d", seed, len(got), len(want))
+		t.Errorf("%d records, want %d", len(got), len(want))
 	}
 }
 
