@@ -124,6 +124,8 @@ type Broker struct {
 	heldMu  sync.Mutex
 	held    map[events.StreamKey]*stream
 	closing bool
+
+	acquiring sync.WaitGroup // calls of Acquire
 }
 
 var _ topics.Broker = (*Broker)(nil)
@@ -207,10 +209,13 @@ func (b *Broker) Close() error {
 			}
 		}
 		b.heldMu.Unlock()
+		var releasing sync.WaitGroup
 		for _, s := range held {
-			s.Release()
+			releasing.Go(s.Release)
 		}
+		releasing.Wait()
 		b.cancel()
+		b.acquiring.Wait()
 		b.client.close()
 	})
 	return nil
