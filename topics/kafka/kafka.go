@@ -21,6 +21,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/segmentio/kafka-go/protocol/apiversions"
+
 	"github.com/millrace-io/millrace/events"
 	"github.com/millrace-io/millrace/topics"
 )
@@ -184,15 +186,21 @@ func (b *Broker) setLimits(batchBytes int) {
 	b.limits = topics.Limits{Messages: commitMessages, Bytes: batchBytes - recordRoom - headersRoom}
 }
 
-// Ready returns nil when every partition that commits may need has a leader.
+// Ready returns nil when the cluster answers and every partition that commits
+// may need has a leader.
 func (b *Broker) Ready(ctx context.Context) error {
 	if b.ctx.Err() != nil {
 		return errClosed
 	}
+	_, err := b.client.do(ctx, &apiversions.Request{}) // the leaders are only remembered
 	for _, topic := range b.names.known() {
-		if _, err := b.client.partitions(ctx, topic); err != nil {
-			return fmt.Errorf("the Kafka at %s cannot take commits: %w", b.client.where, err)
+		if err != nil {
+			break
 		}
+		_, err = b.client.partitions(ctx, topic)
+	}
+	if err != nil {
+		return fmt.Errorf("the Kafka at %s cannot take commits: %w", b.client.where, err)
 	}
 	return nil
 }

@@ -233,7 +233,9 @@ func (p *producer) recover(ctx context.Context) (decision, error) {
 // transaction does not outlast its time.
 func (p *producer) within() time.Duration { return p.timeout / 2 }
 
-// retry sends again until the answer is final. A fence is [topics.ErrFenced].
+// retry sends again until the answer is final. A fence is [topics.ErrFenced]: the
+// coordinator knows a newer epoch of our producer id, or the transactional id
+// has another one, or none any more after a week of silence.
 func (p *producer) retry(ctx context.Context, within time.Duration, what string, send func() error) error {
 	deadline := time.Now().Add(within)
 	wait := time.Millisecond
@@ -244,7 +246,7 @@ func (p *producer) retry(ctx context.Context, within time.Duration, what string,
 		switch {
 		case err == nil:
 			return nil
-		case k == kafkago.ProducerFenced || k == kafkago.InvalidProducerEpoch:
+		case k == kafkago.ProducerFenced || k == kafkago.InvalidProducerEpoch || k == kafkago.InvalidProducerIDMapping:
 			return fmt.Errorf("%s: %w (Kafka answers %q)", what, topics.ErrFenced, k.Title())
 		case ctx.Err() != nil:
 			return ctx.Err()

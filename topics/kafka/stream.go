@@ -238,7 +238,7 @@ func (s *stream) Forget(ctx context.Context, names []string) error {
 	if !s.known {
 		return errUnread
 	}
-	if err := s.state.catchUp(ctx); err != nil {
+	if err := s.catchUp(ctx); err != nil {
 		return s.failed("forget ledger entries", err)
 	}
 	s.page.reset()
@@ -262,11 +262,28 @@ func (s *stream) Forget(ctx context.Context, names []string) error {
 	return nil
 }
 
+// catchUp reads what was committed until now. A transaction's end is answered
+// before it shows: our own last one is waited for.
+func (s *stream) catchUp(ctx context.Context) error {
+	if err := s.awaitPrepared(ctx); ctx.Err() != nil {
+		return err
+	}
+	for deadline := time.Now().Add(s.b.client.wait); ; {
+		err := s.state.catchUp(ctx)
+		if err != nil || !s.known || s.state.open[s.producer.pid] == nil || time.Now().After(deadline) {
+			return err
+		}
+		if !pause(ctx, 5*time.Millisecond) {
+			return ctx.Err()
+		}
+	}
+}
+
 // Entries lists the names of the ledger entries that are kept, sorted.
 func (s *stream) Entries(ctx context.Context) ([]string, error) {
 	ctx, cancel := s.b.bound(ctx)
 	defer cancel()
-	if err := s.state.catchUp(ctx); err != nil {
+	if err := s.catchUp(ctx); err != nil {
 		return nil, s.failed("list the ledger", err)
 	}
 	return s.state.names(), nil
@@ -276,7 +293,7 @@ func (s *stream) Entries(ctx context.Context) ([]string, error) {
 func (s *stream) Entry(ctx context.Context, name string) ([]byte, error) {
 	ctx, cancel := s.b.bound(ctx)
 	defer cancel()
-	if err := s.state.catchUp(ctx); err != nil {
+	if err := s.catchUp(ctx); err != nil {
 		return nil, s.failed("read ledger entry "+name, err)
 	}
 	data, err := s.state.entry(ctx, name)
