@@ -19,7 +19,7 @@ func final(err error) bool {
 	}
 	switch k {
 	case kafkago.InvalidTransactionState, kafkago.OutOfOrderSequenceNumber, kafkago.UnknownProducerId,
-		kafkago.InvalidProducerIDMapping, kafkago.Unknown, kafkago.MessageSizeTooLarge, 120: // TRANSACTION_ABORTABLE
+		kafkago.Unknown, kafkago.MessageSizeTooLarge, 120: // TRANSACTION_ABORTABLE
 		return false
 	}
 	return true

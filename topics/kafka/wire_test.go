@@ -38,6 +38,7 @@ const (
 	cutHalf          // the connection is cut in the middle of the request
 	cutAfter         // the broker gets it, and the connection is cut before its answer
 	cutInFlight      // it is sent and the connection cut at once
+	hold             // it goes nowhere, and the connection stays
 )
 
 var errCut = errors.New("the connection was cut by the test")
@@ -173,6 +174,8 @@ func (c *wireConn) send(whole []byte, f fate) error {
 	case cutBefore:
 		c.Close()
 		return errCut
+	case hold:
+		return nil
 	case cutHalf:
 		_, _ = c.Conn.Write(whole[:len(whole)/2])
 		c.Close()
