@@ -65,7 +65,9 @@ func (b *Broker) takeLease(ctx context.Context, s *stream, wait func(string)) (*
 	defer cancel()
 	group := b.names.hold(s.key)
 	l := &lease{coordinator: newCoordinator(b.client, kafkago.CoordinatorKeyTypeConsumer, group), s: s, group: group}
-	for told := false; ; {
+	// A cluster that has just begun, or a group that is new, is not worth a warning.
+	told, quiet := false, time.Now().Add(b.opts.session)
+	for {
 		g, err := l.join(ctx)
 		switch {
 		case err == nil && g.Term == s.term:
@@ -90,7 +92,7 @@ func (b *Broker) takeLease(ctx context.Context, s *stream, wait func(string)) (*
 			return nil, b.explain(fmt.Errorf("hold the stream %s by the group %s: %w", s.key, l.group, err))
 		}
 		if !regroup(err) {
-			if !told { // once for all the time that the cluster is away
+			if !told && time.Now().After(quiet) { // once for all the time that the cluster is away
 				told = true
 				b.log.Warn("the group that says who holds the stream cannot be asked; trying again until it can", "stream", s.key.String(), "error", err.Error())
 			}
