@@ -1,11 +1,13 @@
 package kafka
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
 	"net"
 	"sync"
+	"testing"
 
 	"github.com/segmentio/kafka-go/protocol"
 )
@@ -204,4 +206,14 @@ func (c *wireConn) Read(p []byte) (int, error) {
 		return 0, errCut
 	}
 	return n, err
+}
+
+// parsed reads a request.
+func parsed(t *testing.T, r request) protocol.Message {
+	framed := binary.BigEndian.AppendUint32(nil, uint32(len(r.body)))
+	_, _, _, m, err := protocol.ReadRequest(bytes.NewReader(append(framed, r.body...)))
+	if err != nil {
+		t.Errorf("a request of kind %v that cannot be read: %v", r.key, err)
+	}
+	return m
 }
