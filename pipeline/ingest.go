@@ -55,7 +55,7 @@ type Ingest struct {
 	subscriber *connectors.Subscriber
 	holder     *tenure // that operating commands may use; nil when none is
 	tenures    int
-	lost       bool // the last tenure ended because the stream was not ours any more
+	lost       bool          // the last tenure ended because the stream was not ours any more
 	began      ledger.Counts // those that the first tenure found
 	requests   meter
 	events     meter
