@@ -51,6 +51,7 @@ var layout = map[string]rule{
 	"cmd/millrace":             {imports: "app config events simulator topics", tests: "..."},
 	"deploy":                   {}, // tests of its files alone
 	"examples/*":               {imports: "", tests: "events topics/..."},
+	"examples/watermill":       {imports: "topics/nats topics/kafka", tests: "events topics/..."},
 }
 
 // everyTest is what the test files of every folder may import besides.

@@ -110,7 +110,7 @@ func BenchmarkIngest(b *testing.B) {
 	var cpu time.Duration
 	var allocs uint64
 	for b.Loop() {
-		took, used, made, sample := benchIngest(b, addr)
+		took, used, made, sample := benchIngest(b, addr, fmt.Sprintf(`broker: {nats: {dir: %q, listen: ""}}`, b.TempDir()))
 		ingest, cpu, allocs = ingest+took, cpu+used, allocs+made
 		broker += benchBroker(b, sample)
 	}
@@ -123,16 +123,16 @@ func BenchmarkIngest(b *testing.B) {
 	b.ReportMetric(float64(allocs)/records, "allocs/record")
 }
 
-// benchIngest reads everything once, and returns what it cost and a sample of
-// what the topics hold.
-func benchIngest(b *testing.B, addr string) (took, cpu time.Duration, allocs uint64, sample []topics.Message) {
+// benchIngest reads everything once, to the broker that a part of a configuration
+// names, and returns what it cost and a sample of what the topics hold.
+func benchIngest(b *testing.B, addr, broker string) (took, cpu time.Duration, allocs uint64, sample []topics.Message) {
 	b.Helper()
 	file, err := config.Parse("benchmark", fmt.Appendf(nil, `
-broker: {nats: {dir: %q, listen: ""}}
+%s
 http: {listen: ""}
 connectors:
   bench: {type: deepconverse, base_url: "http://%s", api_key: x, bot_name: bench, since: %s, rate: 100000/s, streams: [messages]}
-`, b.TempDir(), addr, benchStart.Format(time.RFC3339)), Plugins(), nil)
+`, broker, addr, benchStart.Format(time.RFC3339)), Plugins(), nil)
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -71,7 +71,10 @@ func Check(ctx context.Context, file *config.File, connect bool, log *slog.Logge
 				return err
 			}
 		}
-		return broker.Ready(ctx)
+		if err := broker.Ready(ctx); err != nil {
+			return &topics.OpenError{Remote: file.Broker.Foreign(), Err: err}
+		}
+		return nil
 	})
 	if file.Broker.Kind == config.KindKafka && file.Broker.Kafka.Exposed() {
 		results[len(results)-1].Notes = []string{"sasl is plain without tls: the password crosses the network as it is. Add broker.kafka.tls ({} for the system's certificates), or take a scram mechanism"}

@@ -141,6 +141,7 @@ type operator struct {
 	broker     topics.Broker
 	connectors []*connectors.Connector
 	transport  *http.Transport
+	silent     time.Time // when no service answered; zero: one did, or none was asked
 }
 
 func openOperator(ctx context.Context, file *config.File, how opening, log *slog.Logger) (*operator, error) {
@@ -298,6 +299,11 @@ func (o *operator) ingestOptions() pipeline.Options {
 	}
 }
 
+// silentFor is for how long a command that acts on many streams takes it that no
+// service runs: to ask takes a while on some brokers. One that has started since
+// holds its streams.
+const silentFor = 30 * time.Second
+
 // handoverWait is how long a stream may be between two tenures.
 const handoverWait = 5 * time.Second
 
@@ -329,9 +335,15 @@ func (o *operator) ask(ctx context.Context, s *connectors.Stream, r *request) (*
 	if err != nil {
 		return nil, err
 	}
+	if o.foreign() && time.Since(o.silent) < silentFor {
+		return nil, nil
+	}
 	replies, err := o.broker.Ask(ctx, question)
 	if err != nil {
 		return nil, err
+	}
+	if len(replies) == 0 {
+		o.silent = time.Now()
 	}
 	var waiting *answer
 	for _, reply := range replies {

@@ -29,7 +29,7 @@ func (o *oneUser) Page(ctx context.Context, r connectors.Request) (*connectors.P
 // Invariant 12: what a backfill that is cancelled has published of a user is
 // remembered, also where it came to the second half of the window.
 func TestCancelledInHalfAWindow(t *testing.T) {
-	h := &hooked{Broker: open(t, t.TempDir())}
+	h := &hooked{Broker: &limited{Broker: open(t, t.TempDir()), limits: topics.Limits{Messages: 1000, Bytes: 1 << 20}}}
 	o := options(h)
 	now := end
 	o.Now = func() time.Time { return now }

@@ -333,11 +333,15 @@ func TestBackfillPauseAndCancel(t *testing.T) {
 // the stream itself where none answers.
 func TestBackfillOnAServerOfYours(t *testing.T) {
 	server := startServer(t)
-	awaitServer(t, server.addr)
+	server.await()
+	backfillOnAServerOfYours(t, server)
+}
+
+func backfillOnAServerOfYours(t *testing.T, on target) {
 	w := startWorld(t, simulator.Options{Seed: 55, Backlog: 600, Span: 2 * 24 * time.Hour})
 	from := w.since.UTC().Format(time.RFC3339)
 	w.since = time.Now().Add(-time.Hour)
-	path := w.configure(t, settings{broker: fmt.Sprintf("url: %q", server.url()), extra: "rate: 100/s\n"})
+	path := w.configure(t, settings{on: on, extra: "rate: 100/s\n"})
 	must(t, "run", "--once", "-c", path)
 	_, notes := mustSay(t, "backfill", "support/conversations", "--from", from, "-c", path)
 	if !strings.Contains(notes, "no service runs") {
@@ -352,7 +356,7 @@ func TestBackfillOnAServerOfYours(t *testing.T) {
 	if code := c.stop(); code != 0 {
 		t.Errorf("exit code %d:\n%s", code, c.notes)
 	}
-	compareAll(t, server.events(t), w.Account())
+	compareAll(t, on.events(t), w.Account())
 }
 
 func TestBackfillUsage(t *testing.T) {

@@ -106,15 +106,18 @@ func TestCursorOffline(t *testing.T) {
 // place at once.
 func TestCursorBesideAService(t *testing.T) {
 	w := startWorld(t, simulator.Options{Seed: 12, Backlog: 300, Span: 2 * time.Hour})
-	listen := freePort(t)
-	besideAService(t, w, fmt.Sprintf("dir: %q, listen: %q", t.TempDir(), listen), "nats://"+listen)
+	besideAService(t, w, newListening(t))
 }
 
 func TestCursorOnAServerOfYours(t *testing.T) {
-	w := startWorld(t, simulator.Options{Seed: 13, Backlog: 300, Span: 2 * time.Hour})
 	server := startServer(t)
-	awaitServer(t, server.addr)
-	path := besideAService(t, w, fmt.Sprintf("url: %q", server.url()), server.url())
+	server.await()
+	cursorOnAServerOfYours(t, server)
+}
+
+func cursorOnAServerOfYours(t *testing.T, on target) {
+	w := startWorld(t, simulator.Options{Seed: 13, Backlog: 300, Span: 2 * time.Hour})
+	path := besideAService(t, w, on)
 	// Without the service the command takes the stream itself.
 	at := standing(t, path, "support/messages").Cursor
 	must(t, "cursor", "rewind", "support/messages", "--by", "1h", "-c", path)
@@ -123,11 +126,11 @@ func TestCursorOnAServerOfYours(t *testing.T) {
 	}
 }
 
-func besideAService(t *testing.T, w *world, broker, url string) (path string) {
+func besideAService(t *testing.T, w *world, on target) (path string) {
 	t.Helper()
-	path = w.configure(t, settings{broker: broker, extra: live})
+	path = w.configure(t, settings{on: on, extra: live})
 	c := startChild(t, "run", "-c", path)
-	awaitAll(t, natsURL(url), w.Account(), c)
+	awaitAll(t, on, w.Account(), c)
 	must(t, "cursor", "rewind", "support", "--by", "1h30m", "-c", path)
 	must(t, "cursor", "rewind", "support/messages", "--by", "1h30m", "--replay", "-c", path)
 	await(t, c, func() bool { return strings.Contains(c.notes.String(), "the replay is over") })

@@ -3,12 +3,15 @@ package main
 import (
 	"crypto/rand"
 	"fmt"
+	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kfake"
 
 	"github.com/millrace-io/millrace/simulator"
+	"github.com/millrace-io/millrace/topics/kafka"
 	"github.com/millrace-io/millrace/topics/kafka/kafkatest"
 )
 
@@ -42,16 +45,20 @@ func (b realBroker) kill()  { b.Kill() }
 func (b realBroker) start() { b.Restart() } // and waits until it serves
 func (b realBroker) await() {}
 
-// onKafka runs a test on both.
-func onKafka(t *testing.T, test func(t *testing.T, newTarget func(*testing.T) target)) {
-	t.Run("fake", func(t *testing.T) { test(t, newFake) })
-	t.Run("real", func(t *testing.T) { test(t, newReal) })
+// newKafka is the real one, or where there is said to be none the one in this
+// process.
+func newKafka(t *testing.T) target {
+	t.Helper()
+	if os.Getenv("MILLRACE_TEST_KAFKA") == "off" {
+		return newFake(t)
+	}
+	return newReal(t)
 }
 
-func TestOnceIsExactlyOnceOnKafka(t *testing.T)        { onKafka(t, onceIsExactlyOnce) }
-func TestKilledAtRandomMomentsOnKafka(t *testing.T)    { onKafka(t, killedAtRandomMoments) }
-func TestOnceWithEveryFaultOnKafka(t *testing.T)       { onceWithEveryFault(t, newFake) }
-func TestIdenticalRowsAcrossKillsOnKafka(t *testing.T) { identicalRowsAcrossKills(t, newFake) }
+func TestOnceIsExactlyOnceOnKafka(t *testing.T)        { onceIsExactlyOnce(t, newKafka) }
+func TestKilledAtRandomMomentsOnKafka(t *testing.T)    { killedAtRandomMoments(t, newKafka) }
+func TestOnceWithEveryFaultOnKafka(t *testing.T)       { onceWithEveryFault(t, newKafka) }
+func TestIdenticalRowsAcrossKillsOnKafka(t *testing.T) { identicalRowsAcrossKills(t, newKafka) }
 
 func TestBrokerAndInstancesKilledOnKafka(t *testing.T) {
 	b := kafkatest.Start(t)
@@ -59,11 +66,54 @@ func TestBrokerAndInstancesKilledOnKafka(t *testing.T) {
 }
 
 // From either broker to the other, and back.
-func TestStateMovesToKafka(t *testing.T) {
-	onKafka(t, func(t *testing.T, newTarget func(*testing.T) target) { stateMoves(t, newEmbedded(t), newTarget(t)) })
+func TestStateMovesToKafka(t *testing.T)   { stateMoves(t, newEmbedded(t), newKafka(t)) }
+func TestStateMovesFromKafka(t *testing.T) { stateMoves(t, newKafka(t), newEmbedded(t)) }
+
+func TestCommandsOnKafka(t *testing.T) {
+	for name, test := range map[string]func(*testing.T){
+		"cursor":       func(t *testing.T) { cursorOnAServerOfYours(t, newKafka(t)) },
+		"backfill":     func(t *testing.T) { backfillOnAServerOfYours(t, newKafka(t)) },
+		"dead-letters": func(t *testing.T) { deadLettersOnAServerOfYours(t, newKafka) },
+		"others":       testOtherCommands,
+		"state": func(t *testing.T) {
+			on := newKafka(t).(kafkaCluster)
+			b, err := kafka.Open(t.Context(), kafka.Options{Brokers: on.brokers, Prefix: on.prefix, Partitions: 3})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer b.Close()
+			stateIsHeld(t, on, b)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			test(t)
+		})
+	}
 }
 
-func TestStateMovesFromKafka(t *testing.T) { stateMoves(t, newFake(t), newEmbedded(t)) }
+// A cluster where nothing was made yet can be checked; events are printed as they
+// are committed, or all of them.
+func testOtherCommands(t *testing.T) {
+	w := startWorld(t, simulator.Options{Seed: 84, Backlog: 100, Span: time.Hour})
+	path := w.configure(t, settings{on: newKafka(t), extra: live})
+	if said := must(t, "check", "--connect", "-c", path); strings.Count(said, "  ok") != 2 || !strings.Contains(said, "kafka ") {
+		t.Errorf("check says\n%s", said)
+	}
+	c := startChild(t, "run", "-c", path)
+	if out := must(t, "tail", "message", "--from", "beginning", "-n", "100", "-o", "json", "-c", path); strings.Count(out, "\n") != 100 {
+		t.Errorf("tail prints %d lines", strings.Count(out, "\n"))
+	}
+	await(t, c, func() bool { return strings.Contains(must(t, "status", "-c", path), "reading") })
+	if code := c.stop(); code != 0 || !strings.Contains(c.notes.String(), `broker="Kafka at `) {
+		t.Errorf("exit code %d:\n%s", code, c.notes)
+	}
+	if said := must(t, "status", "-c", path); !strings.Contains(said, "stopped") {
+		t.Errorf("when nobody reads status says\n%s", said)
+	}
+}
+
+func TestImportKilledOnKafka(t *testing.T) { importKilled(t, newReal(t), 2) }
 
 // A cluster that is away ends what wants it, and a file of certificates that is not
 // there is a mistake in the configuration.

@@ -129,14 +129,18 @@ func TestDeadLettersBesideAService(t *testing.T) {
 }
 
 func TestDeadLettersOnAServerOfYours(t *testing.T) {
-	server := startServer(t)
-	awaitServer(t, server.addr)
+	deadLettersOnAServerOfYours(t, func(t *testing.T) target {
+		server := startServer(t)
+		server.await()
+		return server
+	})
+}
+
+func deadLettersOnAServerOfYours(t *testing.T, newTarget func(*testing.T) target) {
 	for _, beside := range []bool{true, false} {
 		w := startWorld(t, simulator.Options{Seed: 16, Backlog: 50, Span: time.Hour})
 		w.damage(t)
-		broker := fmt.Sprintf("url: %q", server.url())
-		path := w.configure(t, settings{broker: broker, extra: live})
-		rewrite(t, path, "\nconnectors:", fmt.Sprintf("\ntopics: {prefix: beside_%v}\nconnectors:", beside))
+		path := w.configure(t, settings{on: newTarget(t), extra: live})
 		if !beside {
 			must(t, "run", "--once", "-c", path)
 			lettersOf(t, path)

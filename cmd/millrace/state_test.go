@@ -18,6 +18,7 @@ import (
 	"github.com/millrace-io/millrace/events"
 	"github.com/millrace-io/millrace/ledger"
 	"github.com/millrace-io/millrace/simulator"
+	"github.com/millrace-io/millrace/topics"
 	"github.com/millrace-io/millrace/topics/nats"
 )
 
@@ -167,13 +168,15 @@ func fed(t *testing.T, args ...string) (*child, io.WriteCloser) {
 
 // An import that is killed half-way leaves nothing that a service begins from, and
 // repeating it brings all that there was; also over what was there before.
-func TestImportKilled(t *testing.T) {
+func TestImportKilled(t *testing.T) { importKilled(t, newEmbedded(t), *kills/2) }
+
+func importKilled(t *testing.T, second target, times int) {
 	w := startBoth(t, simulator.Options{Seed: 81, Backlog: 6_000, Span: 8 * time.Hour, Identical: 0.1})
-	first, second := filepath.Join(t.TempDir(), "first"), filepath.Join(t.TempDir(), "second")
-	from := w.configure(t, settings{broker: embeddedIn(first), extra: fast})
-	to := w.configure(t, settings{broker: embeddedIn(second), extra: fast})
+	first := newEmbedded(t)
+	from := w.configure(t, settings{on: first, extra: fast})
+	to := w.configure(t, settings{on: second, extra: fast})
 	must(t, "run", "--once", "-c", from)
-	published := readTopics(t, first)
+	published := first.events(t)
 	file := exported(t, from)
 	archive, err := os.ReadFile(file)
 	if err != nil {
@@ -183,7 +186,7 @@ func TestImportKilled(t *testing.T) {
 	if len(archive) < 2*unread {
 		t.Fatalf("the archive has %d bytes only: the test shows nothing", len(archive))
 	}
-	for n := range *kills / 2 {
+	for n := range times {
 		args := []string{"state", "import", "-", "-c", to}
 		if n%2 == 1 { // of what came to its end
 			imported(t, file, "-c", to)
@@ -198,7 +201,7 @@ func TestImportKilled(t *testing.T) {
 			}
 		}
 		c, in := fed(t, args...)
-		if _, err := in.Write(archive[:unread + n*(len(archive)-unread) / *kills]); err != nil {
+		if _, err := in.Write(archive[:unread+n*(len(archive)-unread)/(2*times)]); err != nil {
 			t.Fatalf("%v\n%s", err, c.notes)
 		}
 		c.kill()
@@ -216,7 +219,7 @@ func TestImportKilled(t *testing.T) {
 		must(t, "cursor", "rewind", connector, "--by", "7h", "-c", to)
 	}
 	must(t, "run", "--once", "-c", to)
-	if n := len(readTopics(t, second)); n > 0 {
+	if n := len(second.events(t)); n > 0 {
 		t.Errorf("%d of %d events are published again", n, len(published))
 	}
 }
@@ -296,26 +299,14 @@ func TestImportRefuses(t *testing.T) {
 // Where a service reads, or waits for, a stream, its state is neither exported nor
 // replaced.
 func TestStateIsHeldByServices(t *testing.T) {
-	w := startWorld(t, simulator.Options{Seed: 83, Backlog: 200, Span: time.Hour})
-	other := w.configure(t, settings{broker: embeddedIn(filepath.Join(t.TempDir(), "data")), extra: fast})
-	must(t, "run", "--once", "-c", other)
-	file := exported(t, other)
-	refused := func(t *testing.T, path string, says ...string) {
-		t.Helper()
-		out := filepath.Join(t.TempDir(), "state.jsonl")
-		fails(t, 1, append(says, "stop it first", "would publish it again"), "state", "export", "-o", out, "-c", path)
-		if _, err := os.Stat(out); !os.IsNotExist(err) {
-			t.Errorf("what was refused has left a file: %v", err)
-		}
-		fails(t, 1, append(says, "stop it first"), "state", "import", "--replace", file, "-c", path)
-	}
 	t.Run("embedded", func(t *testing.T) {
 		t.Parallel()
-		dir := filepath.Join(t.TempDir(), "data")
-		path := w.configure(t, settings{broker: fmt.Sprintf("dir: %q, listen: %q", dir, freePort(t)), extra: fast})
+		w, file := someState(t)
+		on := newListening(t)
+		path := w.configure(t, settings{on: on, extra: fast})
 		c := startChild(t, "run", "-c", path)
 		await(t, c, func() bool { return strings.Contains(must(t, "status", "-c", path), "reading") })
-		refused(t, path, "a service runs on the directory "+dir)
+		stateIsRefused(t, path, file, "a service runs on the directory "+on.(embedded).dir)
 		if code := c.stop(); code != 0 {
 			t.Errorf("exit code %d:\n%s", code, c.notes)
 		}
@@ -324,34 +315,60 @@ func TestStateIsHeldByServices(t *testing.T) {
 	t.Run("yours", func(t *testing.T) {
 		t.Parallel()
 		server := startServer(t)
-		awaitServer(t, server.addr)
-		path := w.configure(t, settings{broker: fmt.Sprintf("url: %q", server.url()), extra: fast})
-		c, second := startChild(t, "run", "-c", path), startChild(t, "run", "-c", path)
-		await(t, c, func() bool {
-			return strings.Contains(must(t, "status", "-c", path), "reading") && strings.Contains(c.notes.String()+second.notes.String(), "another instance holds the stream")
-		})
-		refused(t, path, "support/", "is read by the service ")
-		for _, one := range []*child{c, second} {
-			if code := one.stop(); code != 0 {
-				t.Errorf("exit code %d:\n%s", code, one.notes)
-			}
-		}
-		// One that holds a stream and does not answer.
+		server.await()
 		b, err := nats.Open(t.Context(), nats.Options{URL: server.url()})
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer b.Close()
-		all, err := b.Checkpoints(t.Context())
-		if err != nil || len(all) != 2 {
-			t.Fatal(len(all), err)
-		}
-		s, err := b.Acquire(t.Context(), all[0].Key, "the silent", nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		fails(t, 1, []string{"is held by the silent: stop it first"}, "state", "export", "-c", path)
-		s.Release()
-		exported(t, path)
+		stateIsHeld(t, server, b)
 	})
+}
+
+// someState is the state of a world that was read.
+func someState(t *testing.T) (w *world, file string) {
+	t.Helper()
+	w = startWorld(t, simulator.Options{Seed: 83, Backlog: 200, Span: time.Hour})
+	path := w.configure(t, settings{on: newEmbedded(t), extra: fast})
+	must(t, "run", "--once", "-c", path)
+	return w, exported(t, path)
+}
+
+// stateIsRefused wants a state to be left alone, for a reason.
+func stateIsRefused(t *testing.T, path, file string, says ...string) {
+	t.Helper()
+	out := filepath.Join(t.TempDir(), "state.jsonl")
+	fails(t, 1, append(says, "stop it first", "would publish it again"), "state", "export", "-o", out, "-c", path)
+	if _, err := os.Stat(out); !os.IsNotExist(err) {
+		t.Errorf("what was refused has left a file: %v", err)
+	}
+	fails(t, 1, append(says, "stop it first"), "state", "import", "--replace", file, "-c", path)
+}
+
+// stateIsHeld has two instances read on a broker that others run, and then somebody
+// hold a stream who does not answer.
+func stateIsHeld(t *testing.T, on target, b topics.Broker) {
+	w, file := someState(t)
+	path := w.configure(t, settings{on: on, extra: fast})
+	c, second := startChild(t, "run", "-c", path), startChild(t, "run", "-c", path)
+	await(t, c, func() bool {
+		return strings.Contains(must(t, "status", "-c", path), "reading") && strings.Contains(c.notes.String()+second.notes.String(), "another instance holds the stream")
+	})
+	stateIsRefused(t, path, file, "support/", "is read by the service ")
+	for _, one := range []*child{c, second} {
+		if code := one.stop(); code != 0 {
+			t.Errorf("exit code %d:\n%s", code, one.notes)
+		}
+	}
+	all, err := b.Checkpoints(t.Context())
+	if err != nil || len(all) != 2 {
+		t.Fatal(len(all), err)
+	}
+	s, err := b.Acquire(t.Context(), all[0].Key, "the silent", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fails(t, 1, []string{"is held by the silent: stop it first"}, "state", "export", "-c", path)
+	s.Release()
+	exported(t, path)
 }

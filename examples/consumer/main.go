@@ -65,7 +65,7 @@ func consume(ctx context.Context, url, path string) error {
 		var done []jetstream.Msg
 		for m := range batch.Messages() {
 			if id := m.Headers().Get("ce-id"); !handled[id] {
-				if _, err := fmt.Fprintf(file, "%s %s\n", id, m.Data()); err != nil {
+				if _, err := fmt.Fprintf(file, "%s %s\n", id, oneLine(m.Data())); err != nil {
 					return err
 				}
 				handled[id] = true
@@ -88,6 +88,10 @@ func consume(ctx context.Context, url, path string) error {
 	}
 	return nil
 }
+
+// oneLine is a JSON object without the line breaks that it may have between its
+// members.
+func oneLine(data []byte) []byte { return bytes.ReplaceAll(data, []byte("\n"), []byte(" ")) }
 
 // open reads the ids in the file, and cuts off a last line that was not written
 // to its end.

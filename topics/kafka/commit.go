@@ -32,6 +32,10 @@ const (
 
 // Commit writes c as one transaction.
 func (s *stream) Commit(ctx context.Context, c *topics.Commit) error {
+	s.calls.Lock()
+	defer s.calls.Unlock()
+	ctx, cancel := s.b.bound(ctx)
+	defer cancel()
 	if !s.known {
 		return errUnread
 	}
@@ -151,8 +155,6 @@ func parseWritten(text string) written {
 // safe: before each attempt the one before is aborted, or found to be committed.
 // The checkpoint's stamp is next from then on.
 func (s *stream) write(ctx context.Context, next stamp) error {
-	ctx, cancel := s.b.bound(ctx)
-	defer cancel()
 	deadline := time.Now().Add(writeFor)
 	s.known = false
 	for attempt := 0; ; attempt++ {
@@ -274,36 +276,69 @@ func (s *stream) became(ctx context.Context, next stamp) (bool, error) {
 	return false, topics.ErrFenced
 }
 
+// preparation is the taking of the next transaction's epoch, in the background.
+type preparation struct {
+	done chan struct{}
+	err  error // once done is closed
+}
+
 // prepare takes the next transaction's epoch while the next page is fetched, as
 // long as it is certain that the stream is ours: whoever may have been stopped
 // for a while must not.
 func (s *stream) prepare() {
-	if !s.lease.sure() {
+	s.preparingMu.Lock()
+	defer s.preparingMu.Unlock()
+	if s.releasing || !s.lease.sure() {
 		s.producer.doubt = true
 		return
 	}
-	done := make(chan struct{})
-	s.preparing = done
+	p := &preparation{done: make(chan struct{})}
+	s.preparing = p
 	go func() {
-		defer close(done)
-		s.prepared = s.producer.init(s.working, s.producer.pid, s.producer.epoch)
+		defer close(p.done)
+		p.err = s.producer.init(s.working, s.producer.pid, s.producer.epoch, false)
 	}()
 }
 
 // awaitPrepared waits for what prepare has begun.
 func (s *stream) awaitPrepared(ctx context.Context) error {
-	if s.preparing == nil {
+	s.preparingMu.Lock()
+	p := s.preparing
+	s.preparingMu.Unlock()
+	if p == nil {
 		return nil
 	}
 	select {
-	case <-s.preparing:
+	case <-p.done:
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	err := s.prepared
-	s.preparing, s.prepared = nil, nil
-	if err != nil {
+	s.preparingMu.Lock()
+	s.preparing = nil
+	s.preparingMu.Unlock()
+	if p.err != nil {
 		s.producer.doubt = true
 	}
-	return err
+	return p.err
+}
+
+// endPreparing waits until nothing is prepared, for a bounded time, and sees to
+// it that nothing will be: what was late would end a successor's transaction.
+func (s *stream) endPreparing() {
+	s.preparingMu.Lock()
+	s.releasing = true
+	p := s.preparing
+	s.preparingMu.Unlock()
+	if p != nil {
+		timer := time.NewTimer(s.b.opts.session / 4)
+		defer timer.Stop()
+		select {
+		case <-p.done:
+		case <-timer.C:
+		}
+	}
+	s.stop()
+	if p != nil {
+		<-p.done
+	}
 }

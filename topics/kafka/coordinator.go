@@ -50,7 +50,11 @@ func (co *coordinator) askWithin(ctx context.Context, wait time.Duration, newest
 		broker = found.NodeID
 		co.broker.Store(broker)
 	}
-	return co.client.doWithin(ctx, wait, &directed{Message: request, broker: broker, newest: newest})
+	answer, err := co.client.doWithin(ctx, wait, &directed{Message: request, broker: broker, newest: newest})
+	if err != nil {
+		co.lookAgain() // it may be gone for good
+	}
+	return answer, err
 }
 
 // directed is a request for one broker, in a version of our choice.

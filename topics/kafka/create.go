@@ -83,7 +83,7 @@ func (b *Broker) absent(ctx context.Context) (missing []string, err error) {
 // checkRights takes a transactional id that no stream has: what a stream would
 // fail with is found before anything is read.
 func (b *Broker) checkRights(ctx context.Context) error {
-	return b.explain(newProducer(b.client, b.names.check(), b.opts.TransactionTimeout).init(ctx, -1, -1))
+	return b.explain(newProducer(b.client, b.names.check(), b.opts.TransactionTimeout).init(ctx, -1, -1, true))
 }
 
 // create makes topics, or with dry asks whether that would do. One that another

@@ -91,8 +91,30 @@ func newPage(compression string, limit int) (*page, error) {
 func (p *page) reset() {
 	p.now = time.Now().UnixMilli()
 	p.spare = append(p.spare, p.parts...)
+	if kept, used := p.memory(); kept > keepBytes && used < kept/4 {
+		p.spare = nil
+	}
 	p.parts = p.parts[:0]
 	clear(p.index)
+}
+
+// keepBytes is how large a page's memory may be that is kept, however little of it
+// was used.
+const keepBytes = 4 << 20
+
+// memory is how many bytes a page keeps, and how many of them its last batches took.
+func (p *page) memory() (kept, used int) {
+	for _, to := range p.parts {
+		for i := range to.batches {
+			used += len(to.batches[i].data)
+		}
+	}
+	for _, to := range p.spare {
+		for _, b := range to.batches[:cap(to.batches)] {
+			kept += cap(b.data)
+		}
+	}
+	return kept, used
 }
 
 // forget gives up the memory of batches that may still be read.

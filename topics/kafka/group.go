@@ -16,8 +16,10 @@ import (
 const (
 	// commitEvery is how often the group's places are stored.
 	commitEvery = time.Second
-	// commitLast is how long it is tried to store them at the end.
+	// commitLast is how long it is tried to store them when a subscription ends,
+	// commitTurn when it goes on: then it remembers them.
 	commitLast = 5 * time.Second
+	commitTurn = time.Second
 	// offsetsVersion is the newest version of the requests for places that needs
 	// nothing which we do not know.
 	offsetsVersion = 5
@@ -33,13 +35,18 @@ type group struct {
 	*subscription
 	coordinator *coordinator
 	open        *connections
+	known       map[partition]progress // of partitions that were ours
 }
+
+// progress is how far a partition was handled, and what the group knew of it.
+type progress struct{ acked, stored int64 }
 
 func newGroup(b *subscription) *group {
 	return &group{
 		subscription: b,
 		coordinator:  newCoordinator(b.client, kafkago.CoordinatorKeyTypeConsumer, b.s.how.Group),
 		open:         newConnections(b.client.wait/2, nil),
+		known:        map[partition]progress{},
 	}
 }
 
@@ -134,17 +141,12 @@ func (g *group) turn(over context.Context, generation *kafkago.Generation) {
 	if !ok {
 		return
 	}
-	h := newHandout(g.subscription, ctx, t.keep)
+	h := newHandout(ctx, g.subscription, t.keep)
 	var committer sync.WaitGroup
 	committer.Go(func() { t.commitNowAndThen(ctx, h) })
 	h.run(start)
 	committer.Wait()
-	last, end := context.WithTimeout(context.Background(), commitLast)
-	defer end()
-	if err := t.commitPatiently(last, h.places()); err != nil {
-		g.s.log.Warn("what was acknowledged last could not be told to the consumer group: it will come again",
-			"group", g.s.how.Group, "topic", g.topic, "error", err.Error())
-	}
+	t.end(h.places())
 }
 
 // turn is one generation of the group, as far as it is ours.
@@ -169,7 +171,14 @@ func (t *turn) begin(ctx context.Context, mine map[partition]int32) (start map[p
 			}
 			if start, err = t.starts(ctx, fresh); err == nil {
 				t.stored = stored
-				start = joined(start, stored)
+				for p, at := range stored {
+					start[p] = at
+					// What we could not tell when the cluster was away is still true,
+					// unless another has handled it since.
+					if known, ours := t.known[p]; ours && known.stored == at {
+						start[p] = max(at, known.acked)
+					}
+				}
 				// A group that begins with what is new has a place from now on.
 				if err = t.commitPatiently(ctx, start); err == nil {
 					return start, true
@@ -187,11 +196,24 @@ func (t *turn) begin(ctx context.Context, mine map[partition]int32) (start map[p
 	}
 }
 
-func joined(a, b map[partition]int64) map[partition]int64 {
-	for p, at := range b {
-		a[p] = at
+// end stores the last places.
+func (t *turn) end(at map[partition]int64) {
+	wait := commitTurn
+	if t.ending.Err() != nil {
+		wait = commitLast
 	}
-	return a
+	ctx, cancel := context.WithTimeout(context.Background(), wait)
+	defer cancel()
+	if err := t.commitPatiently(ctx, at); err != nil {
+		t.s.log.Warn("what was acknowledged last could not be told to the consumer group: it may come again",
+			"group", t.s.how.Group, "topic", t.topic, "error", err.Error())
+	}
+	clear(t.known)
+	for p, offset := range at {
+		if stored, there := t.stored[p]; there {
+			t.known[p] = progress{acked: offset, stored: stored}
+		}
+	}
 }
 
 // lost says whether an error is that the group goes on without us.
@@ -214,7 +236,7 @@ func (t *turn) commitNowAndThen(ctx context.Context, h *handout) {
 
 // keep gives signs of life while handlers have time to end, as kafka-go does not
 // when the group gathers anew.
-func (t *turn) keep(h *handout, ctx context.Context) {
+func (t *turn) keep(ctx context.Context, h *handout) {
 	for {
 		answer, err := t.coordinator.ask(ctx, beatVersion, &heartbeat.Request{GroupID: t.s.how.Group, GenerationID: t.id, MemberID: t.member})
 		if err == nil {

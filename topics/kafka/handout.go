@@ -19,13 +19,13 @@ type handout struct {
 	stop    context.Context // nothing more is handed out
 	given   context.Context // ends when handlers have had their time
 	giveUp  context.CancelFunc
-	keep    func(*handout, context.Context) // called while handlers have time; may be nil
+	keep    func(context.Context, *handout) // called while handlers have time; may be nil
 	work    sync.WaitGroup
 	mu      sync.Mutex // of workers
 	workers map[partition]*worker
 }
 
-func newHandout(b *subscription, stop context.Context, keep func(*handout, context.Context)) *handout {
+func newHandout(stop context.Context, b *subscription, keep func(context.Context, *handout)) *handout {
 	h := &handout{subscription: b, stop: stop, keep: keep, workers: map[partition]*worker{}, reader: newReader(stop, b.client, b.s.log)}
 	h.reader.share = handoutPart
 	h.given, h.giveUp = context.WithCancel(context.Background())
@@ -113,7 +113,7 @@ func (h *handout) wait() {
 	if h.keep != nil {
 		var keeping sync.WaitGroup
 		ctx, end := context.WithCancel(h.given)
-		keeping.Go(func() { h.keep(h, ctx) })
+		keeping.Go(func() { h.keep(ctx, h) })
 		defer keeping.Wait()
 		defer end()
 	}

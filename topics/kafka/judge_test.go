@@ -63,7 +63,7 @@ func judged(t *testing.T, prefix, addr string, want ...result) (problems []strin
 		for _, r := range kafkatest.Committed(t, addr, n.topic(eventType)) {
 			id := r.Header(attributePrefix + "id")
 			if seen[id]++; seen[id] > 1 {
-				complain("%s is there %d times", id, seen[id])
+				complain("%s is there %d times, again by %s at %s/%d/%d", id, seen[id], r.Header(attributePrefix+"owner"), eventType, r.Partition, r.Offset)
 				continue
 			}
 			var at int

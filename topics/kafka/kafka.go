@@ -20,6 +20,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/segmentio/kafka-go/protocol/apiversions"
+
 	"github.com/millrace-io/millrace/events"
 	"github.com/millrace-io/millrace/topics"
 )
@@ -123,6 +125,8 @@ type Broker struct {
 	heldMu  sync.Mutex
 	held    map[events.StreamKey]*stream
 	closing bool
+
+	acquiring sync.WaitGroup // calls of Acquire
 }
 
 var _ topics.Broker = (*Broker)(nil)
@@ -184,21 +188,24 @@ func (b *Broker) setLimits(batchBytes int) {
 	b.limits = topics.Limits{Messages: commitMessages, Bytes: batchBytes - recordRoom - headersRoom}
 }
 
-// Ready returns nil when every partition that commits may need has a leader. For
-// an operator it says whether a service could begin: topics may be missing, as
-// long as they can be made.
+// Ready returns nil when the cluster answers and every partition that commits
+// may need has a leader. For an operator it says whether a service could begin:
+// topics may be missing, as long as they can be made.
 func (b *Broker) Ready(ctx context.Context) error {
 	if b.ctx.Err() != nil {
 		return errClosed
 	}
-	err := b.ready(ctx)
-	if err != nil {
-		err = fmt.Errorf("the Kafka at %s cannot take commits: %w", b.client.where, b.explain(err))
+	if err := b.ready(ctx); err != nil {
+		return fmt.Errorf("the Kafka at %s cannot take commits: %w", b.client.where, b.explain(err))
 	}
-	return err
+	return nil
 }
 
 func (b *Broker) ready(ctx context.Context) error {
+	// The leaders are only remembered.
+	if _, err := b.client.do(ctx, &apiversions.Request{}); err != nil {
+		return err
+	}
 	missing, err := b.absent(ctx)
 	if err != nil {
 		return err
@@ -231,10 +238,13 @@ func (b *Broker) Close() error {
 			}
 		}
 		b.heldMu.Unlock()
+		var releasing sync.WaitGroup
 		for _, s := range held {
-			s.Release()
+			releasing.Go(s.Release)
 		}
+		releasing.Wait()
 		b.cancel()
+		b.acquiring.Wait()
 		b.client.close()
 	})
 	return nil

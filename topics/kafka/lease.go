@@ -49,11 +49,15 @@ type grant struct {
 const (
 	groupProtocolType = "millrace"
 	groupProtocol     = "hold"
-	// joinVersion and beatVersion are the newest versions of requests that kafka-go
-	// and brokers understand alike: it has the texts of newer joins wrong, and
-	// looks for the error of a newer heartbeat in another place.
-	joinVersion, beatVersion = 3, 0
+	// These are the newest versions of requests that kafka-go and brokers understand
+	// alike: it has the texts of newer joins wrong, and looks for the error of a newer
+	// heartbeat in another place. With joins of version 4 we know our id in the group
+	// before it waits for us, so we can always leave it.
+	joinVersion, syncVersion, beatVersion = 4, 3, 0
 )
+
+// errGiven says that the group's leader has given the stream to another member.
+var errGiven = errors.New("another instance has the stream")
 
 // takeLease waits until the stream is ours and keeps it so.
 func (b *Broker) takeLease(ctx context.Context, s *stream, wait func(string)) (*lease, error) {
@@ -61,7 +65,9 @@ func (b *Broker) takeLease(ctx context.Context, s *stream, wait func(string)) (*
 	defer cancel()
 	group := b.names.hold(s.key)
 	l := &lease{coordinator: newCoordinator(b.client, kafkago.CoordinatorKeyTypeConsumer, group), s: s, group: group}
-	for told := false; ; {
+	// A cluster that has just begun, or a group that is new, is not worth a warning.
+	told, quiet := false, time.Now().Add(b.opts.session)
+	for {
 		g, err := l.join(ctx)
 		switch {
 		case err == nil && g.Term == s.term:
@@ -82,10 +88,12 @@ func (b *Broker) takeLease(ctx context.Context, s *stream, wait func(string)) (*
 			return nil, ctx.Err()
 		}
 		if final(err) && !regroup(err) {
+			l.leave()
 			return nil, b.explain(fmt.Errorf("hold the stream %s by the group %s: %w", s.key, l.group, err))
 		}
 		if !regroup(err) {
-			if !told { // once for all the time that the cluster is away
+			// That the cluster is away is told once, and not for each stream.
+			if !told && answered(err) && time.Now().After(quiet) {
 				told = true
 				b.log.Warn("the group that says who holds the stream cannot be asked; trying again until it can", "stream", s.key.String(), "error", err.Error())
 			}
@@ -106,12 +114,12 @@ func (l *lease) join(ctx context.Context) (grant, error) {
 	if err != nil {
 		return grant{}, err
 	}
-	sent := time.Now() // the group had us waiting until now
 	var assignments []syncgroup.RequestAssignment
 	if joined.LeaderID == joined.MemberID {
 		assignments = assign(joined.Members)
 	}
-	answer, err := l.ask(ctx, joinVersion, &syncgroup.Request{
+	sent := time.Now() // until now the group has waited for us
+	answer, err := l.ask(ctx, syncVersion, &syncgroup.Request{
 		GroupID: l.group, GenerationID: l.turn, MemberID: l.member, Assignments: assignments,
 		ProtocolType: groupProtocolType, ProtocolName: groupProtocol,
 	})
@@ -222,26 +230,27 @@ func (l *lease) beat(ctx context.Context) error {
 
 // extend notes that the group has heard of us at a time.
 func (l *lease) extend(sent time.Time) {
-	if l.held || l.until.Load() == 0 {
-		l.until.Store(sent.Add(l.s.b.opts.session).UnixNano())
-	}
+	l.until.Store(sent.Add(l.s.b.opts.session).UnixNano())
 }
+
+// left is for how long the group gives the stream to nobody else.
+func (l *lease) left() time.Duration { return time.Until(time.Unix(0, l.until.Load())) }
 
 // sure says whether the stream is ours for certain: no other can have got it in
 // the time that a request takes.
 func (l *lease) sure() bool {
-	return time.Until(time.Unix(0, l.until.Load())) > l.s.b.opts.session/4
+	return l.left() > l.s.b.opts.session/4
 }
 
 // keep gives signs of life until the lease is released or lost.
 func (l *lease) keep(ctx context.Context) {
 	for {
 		err := l.follow(ctx)
-		for ctx.Err() == nil && err != nil && time.Now().Before(time.Unix(0, l.until.Load())) {
+		for ctx.Err() == nil && err != nil && l.left() > 0 && !errors.Is(err, errGiven) {
 			if regroup(err) {
 				var g grant
 				if g, err = l.join(ctx); err == nil && g.Term != l.s.term {
-					break
+					err = errGiven
 				}
 				continue
 			}
@@ -251,8 +260,9 @@ func (l *lease) keep(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
-		if err != nil || !l.sure() {
-			l.s.b.log.Warn("the stream is lost: another instance has it, or the cluster could not be reached in time", "stream", l.s.key.String())
+		if err != nil {
+			l.s.b.log.Debug("the stream is lost", "stream", l.s.key.String(), "cause", err.Error())
+			l.until.Store(0)
 			close(l.s.lost)
 			return
 		}

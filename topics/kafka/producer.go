@@ -29,6 +29,7 @@ type producer struct {
 	id      string
 	timeout time.Duration // of a transaction
 	stray   atomic.Bool   // a request whose answer did not come may still be read out of its buffers
+	sure    func() bool   // whether nobody else can have the id just now
 
 	pid   int64 // -1 before the first init
 	epoch int16
@@ -50,10 +51,21 @@ func failed(code int16) error {
 	return kafkago.Error(code)
 }
 
+// errUnsure says that another may have the transactional id: an abort, which is
+// refused then, has to tell before the next epoch is asked for.
+var errUnsure = errors.New("it is not sure any more whether the stream is ours")
+
 // init takes a new epoch: with our own id and epoch only as long as nobody else
-// took one, with -1 and -1 whoever has it.
-func (p *producer) init(ctx context.Context, pid int64, epoch int16) error {
+// took one, with -1 and -1 whoever has it. With a successor's transaction open
+// the former does harm, so it is sent only if that cannot be: again only while
+// the stream is surely ours, the first time also where proven says that it just
+// was.
+func (p *producer) init(ctx context.Context, pid int64, epoch int16, proven bool) error {
 	return p.retry(ctx, p.timeout, "taking the transactional id", func() error {
+		if pid >= 0 && !proven && !p.sure() {
+			return errUnsure
+		}
+		proven = false
 		answer, err := p.ask(ctx, 4, &initproducerid.Request{
 			TransactionalID: p.id, TransactionTimeoutMs: int32(p.timeout.Milliseconds()), ProducerID: pid, ProducerEpoch: epoch,
 		})
@@ -204,18 +216,26 @@ func (p *producer) abort(ctx context.Context, pid int64, epoch int16) (decision,
 // successor, where we are a zombie; an init would end the successor's
 // transaction.
 func (p *producer) recover(ctx context.Context) (decision, error) {
-	d, err := p.abort(ctx, p.pid, p.epoch)
-	if err != nil {
-		return d, err
+	deadline := time.Now().Add(p.timeout)
+	for {
+		d, err := p.abort(ctx, p.pid, p.epoch)
+		if err != nil {
+			return d, err
+		}
+		err = p.init(ctx, p.pid, p.epoch, true)
+		if !errors.Is(err, errUnsure) || time.Now().After(deadline) || !pause(ctx, 5*time.Millisecond) {
+			return d, err
+		}
 	}
-	return d, p.init(ctx, p.pid, p.epoch)
 }
 
 // within is how long a step inside a transaction may take, so that the
 // transaction does not outlast its time.
 func (p *producer) within() time.Duration { return p.timeout / 2 }
 
-// retry sends again until the answer is final. A fence is [topics.ErrFenced].
+// retry sends again until the answer is final. A fence is [topics.ErrFenced]: the
+// coordinator knows a newer epoch of our producer id, or the transactional id
+// has another one, or none any more after a week of silence.
 func (p *producer) retry(ctx context.Context, within time.Duration, what string, send func() error) error {
 	deadline := time.Now().Add(within)
 	wait := time.Millisecond
@@ -226,10 +246,12 @@ func (p *producer) retry(ctx context.Context, within time.Duration, what string,
 		switch {
 		case err == nil:
 			return nil
-		case k == kafkago.ProducerFenced || k == kafkago.InvalidProducerEpoch:
+		case k == kafkago.ProducerFenced || k == kafkago.InvalidProducerEpoch || k == kafkago.InvalidProducerIDMapping:
 			return fmt.Errorf("%s: %w (Kafka answers %q)", what, topics.ErrFenced, k.Title())
 		case ctx.Err() != nil:
 			return ctx.Err()
+		case errors.Is(err, errUnsure):
+			return err
 		case !again(err) || time.Now().After(deadline):
 			return fmt.Errorf("%s: %w", what, err)
 		}

@@ -75,6 +75,7 @@ var features = tests.Features{ConsumerGroups: true, GuaranteedOrder: true, Persi
 func TestPubSubFake(t *testing.T) {
 	topictest.RunPubSub(t, topictest.PubSub{Features: features, New: func(t *testing.T) topictest.PubSubBackend {
 		be := pubSub(t, fake(t, kfake.NumBrokers(2), kfake.BrokerConfigs(map[string]string{"group.initial.rebalance.delay.ms": "0"})).ListenAddrs())
+		be.NoRestart = "it is in this process, and keeps nothing"
 		be.Server = []goleak.Option{goleak.IgnoreAnyFunction("github.com/twmb/franz-go/pkg/kfake.(*clientConn).read.func1")}
 		return be
 	}})

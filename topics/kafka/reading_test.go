@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"strings"
 	"sync"
 	"testing"
@@ -181,14 +182,74 @@ func (l *logged) has(part string) bool {
 	return strings.Contains(strings.Join(l.lines, ""), part)
 }
 
-func createTopic(ctx context.Context, c *kgo.Client, name string, partitions int32) error {
+func createTopic(ctx context.Context, c *kgo.Client, name string, partitions int32, configs ...string) error {
 	request := kmsg.NewPtrCreateTopicsRequest()
 	topic := kmsg.NewCreateTopicsRequestTopic()
 	topic.Topic, topic.NumPartitions, topic.ReplicationFactor = name, partitions, 1
+	for i := 0; i+1 < len(configs); i += 2 {
+		config := kmsg.NewCreateTopicsRequestTopicConfig()
+		config.Name, config.Value = configs[i], &configs[i+1]
+		topic.Configs = append(topic.Configs, config)
+	}
 	request.Topics, request.TimeoutMillis = append(request.Topics, topic), 5000
 	answer, err := request.RequestWith(ctx, c)
 	if err != nil {
 		return err
 	}
 	return kerr.ErrorForCode(answer.Topics[0].ErrorCode)
+}
+
+// interleave writes transactions of several writers through and into each other,
+// on three partitions of two topics, and commits some of them.
+func interleave(t *testing.T, addresses []string, names ...string) {
+	t.Helper()
+	seed := rand.Uint64()
+	rnd := rand.New(rand.NewPCG(seed, 0))
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("the seed is %d", seed)
+		}
+	})
+	var writers []*kgo.Client
+	for i, codec := range []kgo.CompressionCodec{kgo.NoCompression(), kgo.ZstdCompression(), kgo.Lz4Compression(), kgo.SnappyCompression(), kgo.GzipCompression()} {
+		writers = append(writers, writer(t, addresses, fmt.Sprintf("%s %d", names[0], i), kgo.ProducerBatchCompression(codec)))
+	}
+	plain := writer(t, addresses, "")
+	open := map[*kgo.Client]bool{}
+	n := 0
+	send := func(w *kgo.Client, count, size int) {
+		at := kgo.Record{Topic: names[rnd.IntN(len(names))], Partition: rnd.Int32N(3)}
+		var list []*kgo.Record
+		for range count {
+			r := at
+			r.Key, r.Value = fmt.Append(nil, rnd.IntN(20)), fmt.Appendf(nil, "%d %s", n, strings.Repeat("x", rnd.IntN(size+1)))
+			list = append(list, &r)
+			n++
+		}
+		if err := w.ProduceSync(t.Context(), list...).FirstErr(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 400 {
+		w := writers[rnd.IntN(len(writers))]
+		switch {
+		case rnd.IntN(10) == 0:
+			send(plain, 1+rnd.IntN(3), 50)
+		case !open[w]:
+			beginTx(t, w)
+			open[w] = true
+		case rnd.IntN(4) == 0:
+			endTx(t, w, rnd.IntN(2) == 0)
+			open[w] = false
+		case rnd.IntN(20) == 0:
+			send(w, 3, 300_000)
+		default:
+			send(w, 1+rnd.IntN(20), 500)
+		}
+	}
+	for w := range open {
+		if open[w] {
+			endTx(t, w, rnd.IntN(2) == 0)
+		}
+	}
 }

@@ -27,7 +27,7 @@ func (s *stream) take(ctx context.Context) error {
 		}
 		decided[pid] = d
 	}
-	if err := s.producer.init(ctx, -1, -1); err != nil {
+	if err := s.producer.init(ctx, -1, -1, true); err != nil {
 		return err
 	}
 	return s.resolve(ctx, decided)
@@ -85,7 +85,7 @@ func (s *stream) resolve(ctx context.Context, decided map[int64]decision) error 
 			return err
 		}
 	}
-	if err := s.producer.init(ctx, s.producer.pid, s.producer.epoch); err != nil {
+	if err := s.producer.init(ctx, s.producer.pid, s.producer.epoch, true); err != nil {
 		return err
 	}
 	if err := s.state.catchUp(ctx); err != nil {

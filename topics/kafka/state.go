@@ -2,7 +2,9 @@ package kafka
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"slices"
 	"strings"
@@ -117,9 +119,14 @@ func (s *state) offset(ctx context.Context, at int64) (offset int64, err error) 
 	return offset, err
 }
 
+// fetch reads where something is. A broker may give nothing all the same, when
+// it holds us back to a quota, or is new to the partition.
 func (s *state) fetch(ctx context.Context, from int64, bytes int32) (found []protocol.RecordReader, err error) {
 	err = s.client.patiently(ctx, func() error {
 		found, err = s.client.fetch(ctx, s.at, from, bytes)
+		if err == nil && len(found) == 0 {
+			err = fmt.Errorf("reading %s/%d: the broker gives nothing at offset %d, though more is there", s.at.topic, s.at.id, from)
+		}
 		return err
 	})
 	return found, err
@@ -193,8 +200,11 @@ func (s *state) end(producer int64, commit bool) {
 func (s *state) records(b *protocol.RecordBatch, from int64) error {
 	for {
 		r, err := b.ReadRecord()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
 		if err != nil {
-			return nil // there are no more
+			return err
 		}
 		s.next = max(s.next, r.Offset+1)
 		found, ours, err := s.take(r, from)
@@ -309,8 +319,11 @@ func (s *state) entry(ctx context.Context, name string) ([]byte, error) {
 		}
 		for {
 			r, err := records.ReadRecord()
-			if err != nil {
+			if errors.Is(err, io.EOF) {
 				break
+			}
+			if err != nil {
+				return nil, err
 			}
 			found, ours, err := s.take(r, at.offset)
 			if err != nil {

@@ -36,12 +36,13 @@ type stream struct {
 	// while the broker's own must be read first.
 	last  stamp
 	known bool
-	// preparing is closed when the next transaction's epoch is taken, or could not
-	// be; nil where nothing was begun.
-	preparing chan struct{}
-	prepared  error
-	working   context.Context // ends with Release
-	stop      context.CancelFunc
+	calls sync.Mutex // held by Commit, Checkpoint and Forget, for Release
+
+	preparingMu sync.Mutex
+	preparing   *preparation // nil where nothing was begun
+	releasing   bool         // nothing is begun any more
+	working     context.Context
+	stop        context.CancelFunc // ends working
 
 	lease    *lease
 	lost     chan struct{} // closed when the lease is lost
@@ -63,6 +64,10 @@ type stamp struct{ commit, term string }
 // hold the same; between processes a group of consumers decides who reads, and
 // the transactional id's epoch who writes.
 func (b *Broker) Acquire(ctx context.Context, key events.StreamKey, owner string, onWait func(holder string)) (topics.Stream, error) {
+	if !b.begin() {
+		return nil, errClosed
+	}
+	defer b.acquiring.Done()
 	page, err := newPage(b.opts.Compression, b.batchLimit())
 	if err != nil {
 		return nil, err
@@ -91,6 +96,7 @@ func (b *Broker) Acquire(ctx context.Context, key events.StreamKey, owner string
 		b.drop(s)
 		return nil, err
 	}
+	s.producer.sure = s.lease.sure
 	if !b.settle(s) {
 		s.Release()
 		return nil, errClosed
@@ -105,6 +111,16 @@ func (b *Broker) settle(s *stream) bool {
 	defer b.heldMu.Unlock()
 	s.settled = !b.closing
 	return s.settled
+}
+
+// begin lets Close wait for an Acquire; false when Close has come before.
+func (b *Broker) begin() bool {
+	b.heldMu.Lock()
+	defer b.heldMu.Unlock()
+	if !b.closing {
+		b.acquiring.Add(1)
+	}
+	return !b.closing
 }
 
 // hold takes the stream among those of this process.
@@ -145,24 +161,43 @@ func (b *Broker) drop(s *stream) {
 // Lost is closed when the lease could not be kept.
 func (s *stream) Lost() <-chan struct{} { return s.lost }
 
-// Release gives the stream up and waits for its goroutines.
+// Release gives the stream up and waits for its goroutines. A transaction that
+// was given up in the middle is aborted, so that readers need not wait for its
+// time to be up.
 func (s *stream) Release() {
 	s.once.Do(func() {
+		s.endPreparing()
+		var work sync.WaitGroup
+		if s.calls.TryLock() { // else the call that is under way knows what to do
+			defer s.calls.Unlock()
+			if s.producer.doubt && s.producer.pid >= 0 {
+				work.Go(s.abandon)
+			}
+		}
 		if s.lease != nil {
 			s.lease.release()
 		}
-		s.stop()
-		if s.preparing != nil {
-			<-s.preparing
-		}
+		work.Wait()
 		s.b.drop(s)
 	})
 	<-s.released
 }
 
+// abandon aborts what may be open. Where that fails the transaction ends with its
+// time.
+func (s *stream) abandon() {
+	ctx, cancel := context.WithTimeout(s.b.ctx, s.b.opts.session/4)
+	defer cancel()
+	if _, err := s.producer.abort(ctx, s.producer.pid, s.producer.epoch); err != nil {
+		s.b.log.Debug("an open transaction is left to its time", "stream", s.key.String(), "error", err.Error())
+	}
+}
+
 // Checkpoint reads the committed checkpoint. The first call fences whoever wrote
 // before.
 func (s *stream) Checkpoint(ctx context.Context) ([]byte, error) {
+	s.calls.Lock()
+	defer s.calls.Unlock()
 	ctx, cancel := s.b.bound(ctx)
 	defer cancel()
 	s.known = false
@@ -196,10 +231,14 @@ func (s *stream) failed(what string, err error) error {
 
 // Forget deletes ledger entries.
 func (s *stream) Forget(ctx context.Context, names []string) error {
+	s.calls.Lock()
+	defer s.calls.Unlock()
+	ctx, cancel := s.b.bound(ctx)
+	defer cancel()
 	if !s.known {
 		return errUnread
 	}
-	if err := s.state.catchUp(ctx); err != nil {
+	if err := s.catchUp(ctx); err != nil {
 		return s.failed("forget ledger entries", err)
 	}
 	s.page.reset()
@@ -223,9 +262,28 @@ func (s *stream) Forget(ctx context.Context, names []string) error {
 	return nil
 }
 
+// catchUp reads what was committed until now. A transaction's end is answered
+// before it shows: our own last one is waited for.
+func (s *stream) catchUp(ctx context.Context) error {
+	if err := s.awaitPrepared(ctx); ctx.Err() != nil {
+		return err
+	}
+	for deadline := time.Now().Add(s.b.client.wait); ; {
+		err := s.state.catchUp(ctx)
+		if err != nil || !s.known || s.state.open[s.producer.pid] == nil || time.Now().After(deadline) {
+			return err
+		}
+		if !pause(ctx, 5*time.Millisecond) {
+			return ctx.Err()
+		}
+	}
+}
+
 // Entries lists the names of the ledger entries that are kept, sorted.
 func (s *stream) Entries(ctx context.Context) ([]string, error) {
-	if err := s.state.catchUp(ctx); err != nil {
+	ctx, cancel := s.b.bound(ctx)
+	defer cancel()
+	if err := s.catchUp(ctx); err != nil {
 		return nil, s.failed("list the ledger", err)
 	}
 	return s.state.names(), nil
@@ -233,7 +291,9 @@ func (s *stream) Entries(ctx context.Context) ([]string, error) {
 
 // Entry reads one ledger entry.
 func (s *stream) Entry(ctx context.Context, name string) ([]byte, error) {
-	if err := s.state.catchUp(ctx); err != nil {
+	ctx, cancel := s.b.bound(ctx)
+	defer cancel()
+	if err := s.catchUp(ctx); err != nil {
 		return nil, s.failed("read ledger entry "+name, err)
 	}
 	data, err := s.state.entry(ctx, name)
@@ -262,6 +322,8 @@ func (b *Broker) Ledger(key events.StreamKey) topics.Ledger {
 func (l *ledger) Entries(ctx context.Context) ([]string, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	ctx, cancel := l.b.bound(ctx)
+	defer cancel()
 	if err := l.state.catchUp(ctx); err != nil {
 		return nil, fmt.Errorf("list the ledger of %s: %w", l.key, l.b.explain(err))
 	}
@@ -272,6 +334,8 @@ func (l *ledger) Entries(ctx context.Context) ([]string, error) {
 func (l *ledger) Entry(ctx context.Context, name string) (data []byte, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	ctx, cancel := l.b.bound(ctx)
+	defer cancel()
 	if err = l.state.catchUp(ctx); err == nil {
 		data, err = l.state.entry(ctx, name)
 	}
@@ -285,13 +349,13 @@ func (l *ledger) Entry(ctx context.Context, name string) (data []byte, err error
 func (b *Broker) Checkpoints(ctx context.Context) ([]topics.Stored, error) {
 	ctx, cancel := b.bound(ctx)
 	defer cancel()
+	if _, err := b.client.partitions(ctx, b.names.state()); b.missing(err) {
+		return nil, nil // nothing was ever committed
+	}
 	var all []topics.Stored
 	for id := range int32(statePartitions) {
 		found, err := readCheckpoints(ctx, b.client, partition{b.names.state(), id})
 		if err != nil {
-			if b.missing(err) {
-				continue // nothing was ever committed
-			}
 			return nil, fmt.Errorf("read the checkpoints on Kafka at %s: %w", b.client.where, b.explain(err))
 		}
 		all = append(all, found...)

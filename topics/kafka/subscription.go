@@ -78,19 +78,25 @@ func (b *subscription) run() {
 		b.group.run()
 		return
 	}
-	places, start := map[partition]int32{}, b.ends
 	for wait := retryFirst; ; wait = min(2*wait, retryMost) {
-		var err error
-		if places, err = b.client.layout(b.ending); err == nil {
-			if start, err = b.starts(b.ending, places); err == nil {
-				break
-			}
+		start, err := b.everyStart()
+		if err == nil {
+			newHandout(b.ending, b, nil).run(start)
+			return
 		}
 		if !pause(b.ending, wait) {
 			return
 		}
 	}
-	newHandout(b, b.ending, nil).run(start)
+}
+
+// everyStart is where all partitions are begun.
+func (b *subscription) everyStart() (map[partition]int64, error) {
+	places, err := b.client.layout(b.ending)
+	if err != nil {
+		return nil, err
+	}
+	return b.starts(b.ending, places)
 }
 
 // starts is where partitions are begun in which there is no place yet.

@@ -5,8 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"hash/crc32"
-	"math/rand/v2"
 	"slices"
 	"strings"
 	"sync"
@@ -23,56 +21,21 @@ import (
 
 const smsTopic = "millrace.sms"
 
-// TestTailCommitted writes transactions through and into each other, and reads
-// what another client takes for committed.
+// TestTailCommitted reads what another client takes for committed.
 func TestTailCommitted(t *testing.T) {
 	cluster := readCluster(t, 3, []string{"sms", "click"}, kfake.NumBrokers(3))
-	addresses := cluster.ListenAddrs()
-	seed := rand.Uint64()
-	rnd := rand.New(rand.NewPCG(seed, 0))
-	codecs := []kgo.CompressionCodec{kgo.NoCompression(), kgo.ZstdCompression(), kgo.Lz4Compression(), kgo.SnappyCompression(), kgo.GzipCompression()}
-	var writers []*kgo.Client
-	for i, codec := range codecs {
-		writers = append(writers, writer(t, addresses, fmt.Sprintf("writer %d", i), kgo.ProducerBatchCompression(codec)))
-	}
-	plain := writer(t, addresses, "")
-	open := map[*kgo.Client]bool{}
-	n := 0
-	values := func(count, size int) (list []string) {
-		for range count {
-			list = append(list, fmt.Sprintf("%d %s", n, strings.Repeat("x", rnd.IntN(size+1))))
-			n++
-		}
-		return list
-	}
-	for range 400 {
-		w := writers[rnd.IntN(len(writers))]
-		topic := []string{smsTopic, "millrace.click"}[rnd.IntN(2)]
-		switch {
-		case rnd.IntN(10) == 0:
-			write(t, plain, topic, rnd.Int32N(3), values(1+rnd.IntN(3), 50)...)
-		case !open[w]:
-			beginTx(t, w)
-			open[w] = true
-		case rnd.IntN(4) == 0:
-			endTx(t, w, kgo.TransactionEndTry(rnd.IntN(2) == 0))
-			open[w] = false
-		case rnd.IntN(20) == 0:
-			write(t, w, topic, rnd.Int32N(3), values(3, 300_000)...)
-		default:
-			write(t, w, topic, rnd.Int32N(3), values(1+rnd.IntN(20), 500)...)
-		}
-	}
-	for w := range open {
-		if open[w] {
-			endTx(t, w, rnd.IntN(2) == 0)
-		}
-	}
-	want := kgoCommitted(t, addresses, smsTopic, "millrace.click")
-	got := tailed(t, readBroker(t, addresses), topics.TailOptions{Beginning: true})
+	interleave(t, cluster.ListenAddrs(), smsTopic, "millrace.click")
+	wantCommitted(t, readBroker(t, cluster.ListenAddrs()))
+}
+
+// wantCommitted compares what a tail reads with what another client does.
+func wantCommitted(t *testing.T, b *Broker) {
+	t.Helper()
+	want := kgoCommitted(t, b.opts.Brokers, b.names.topic("sms"), b.names.topic("click"))
+	got := tailed(t, b, topics.TailOptions{Beginning: true})
 	slices.Sort(got) // the order within a partition is that of the offsets, which are shown
 	if len(want) == 0 || !slices.Equal(got, want) {
-		t.Errorf("seed %d: %d records, want %d", seed, len(got), len(want))
+		t.Errorf("%d records, want %d", len(got), len(want))
 	}
 }
 
@@ -424,84 +387,4 @@ func TestTailLargeRecords(t *testing.T) {
 	if got := tailed(t, readBroker(t, cluster.ListenAddrs()), topics.TailOptions{Beginning: true}); len(got) != want {
 		t.Errorf("%d records, want %d", len(got), want)
 	}
-}
-
-// TestTailEmptiedBatches reads what a cleaner left, which this cluster cannot
-// make: batches whose last records are gone, and empty ones.
-func TestTailEmptiedBatches(t *testing.T) {
-	type batch struct{ base, last, records int }
-	for name, test := range map[string]struct {
-		batches []batch
-		from    int64
-		want    string
-	}{
-		"the last records of a batch are gone": {[]batch{{0, 9, 3}, {10, 11, 2}}, 0, "[0 1 2 10 11]"},
-		"of the last batch":                    {[]batch{{0, 1, 2}, {2, 9, 1}}, 0, "[0 1 2]"},
-		"an empty batch":                       {[]batch{{0, 4, 0}, {5, 5, 1}}, 0, "[5]"},
-		"nothing but an empty batch":           {[]batch{{0, 4, 0}}, 0, "[]"},
-		"nothing at all":                       {nil, 0, "[]"},
-		"a batch that is not there any more":   {[]batch{{0, 1, 2}, {8, 9, 2}}, 0, "[0 1 8 9]"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			cluster := readCluster(t, 1, []string{"sms"})
-			end := 12
-			if n := len(test.batches); n > 0 {
-				end = test.batches[n-1].last + 1
-			}
-			plain := writer(t, cluster.ListenAddrs(), "")
-			for range end { // so that the cluster knows the offsets
-				write(t, plain, smsTopic, 0, "x")
-			}
-			cluster.ControlKey(int16(kmsg.Fetch), func(request kmsg.Request) (kmsg.Response, error, bool) {
-				cluster.KeepControl()
-				asked := request.(*kmsg.FetchRequest).Topics[0].Partitions[0]
-				answer := request.ResponseKind().(*kmsg.FetchResponse)
-				topic := kmsg.NewFetchResponseTopic()
-				topic.Topic = smsTopic
-				p := kmsg.NewFetchResponseTopicPartition()
-				p.HighWatermark, p.LastStableOffset, p.RecordBatches = int64(end), int64(end), []byte{}
-				room := int(asked.PartitionMaxBytes) / 1000 // little room, so that a batch comes alone at first
-				for _, b := range test.batches {
-					if int64(b.last) < asked.FetchOffset || room < readPart/1000 {
-						continue
-					}
-					p.RecordBatches = append(p.RecordBatches, emptied(b.base, b.last, b.records)...)
-					room -= readPart / 1000
-				}
-				topic.Partitions = append(topic.Partitions, p)
-				answer.Topics = append(answer.Topics, topic)
-				return answer, nil, true
-			})
-			got := []uint64{}
-			ctx, cancel := context.WithTimeout(t.Context(), readPatience)
-			defer cancel()
-			err := readBroker(t, cluster.ListenAddrs()).Tail(ctx, topics.TailOptions{Beginning: true, Stop: true}, func(r topics.Received) error {
-				got = append(got, r.Sequence)
-				return nil
-			})
-			if err != nil || fmt.Sprint(got) != test.want {
-				t.Errorf("read %v, want %v: %v", got, test.want, err)
-			}
-		})
-	}
-}
-
-// emptied is a batch that held records for the offsets from base to last, of
-// which the first few are left.
-func emptied(base, last, records int) []byte {
-	var body []byte
-	for i := range records {
-		r := kmsg.Record{OffsetDelta: int32(i), Value: []byte("x")}
-		r.Length = int32(len(r.AppendTo(nil)) - 1)
-		body = r.AppendTo(body)
-	}
-	b := kmsg.RecordBatch{
-		FirstOffset: int64(base), PartitionLeaderEpoch: -1, Magic: 2, LastOffsetDelta: int32(last - base),
-		ProducerID: -1, ProducerEpoch: -1, FirstSequence: -1, NumRecords: int32(records), Records: body,
-	}
-	raw := b.AppendTo(nil)
-	b.Length = int32(len(raw) - 12)
-	raw = b.AppendTo(nil)
-	b.CRC = int32(crc32.Checksum(raw[21:], crc32.MakeTable(crc32.Castagnoli)))
-	return b.AppendTo(nil)
 }

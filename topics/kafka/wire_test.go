@@ -18,6 +18,7 @@ type wire struct {
 	rule  func(request) fate // nil: all pass
 	conns map[*wireConn]bool
 	cut   bool // nothing passes
+	gone  map[string]bool
 }
 
 // request is one that is about to be sent.
@@ -37,6 +38,7 @@ const (
 	cutHalf          // the connection is cut in the middle of the request
 	cutAfter         // the broker gets it, and the connection is cut before its answer
 	cutInFlight      // it is sent and the connection cut at once
+	hold             // it goes nowhere, and the connection stays
 )
 
 var errCut = errors.New("the connection was cut by the test")
@@ -82,10 +84,25 @@ func (w *wire) mend() {
 	w.cut = false
 }
 
+// remove takes a broker away from this client.
+func (w *wire) remove(address string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.gone == nil {
+		w.gone = map[string]bool{}
+	}
+	w.gone[address] = true
+	for c := range w.conns {
+		if c.address == address {
+			c.Conn.Close()
+		}
+	}
+}
+
 // dial is for [Options].
 func (w *wire) dial(ctx context.Context, network, address string) (net.Conn, error) {
 	w.mu.Lock()
-	cut := w.cut
+	cut := w.cut || w.gone[address]
 	w.mu.Unlock()
 	if cut {
 		return nil, errCut
@@ -157,6 +174,8 @@ func (c *wireConn) send(whole []byte, f fate) error {
 	case cutBefore:
 		c.Close()
 		return errCut
+	case hold:
+		return nil
 	case cutHalf:
 		_, _ = c.Conn.Write(whole[:len(whole)/2])
 		c.Close()

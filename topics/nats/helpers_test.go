@@ -20,10 +20,7 @@ func TestMain(m *testing.M) {
 	if code, ok := asChild(); ok {
 		os.Exit(code)
 	}
-	if code, ok := topictest.AskToRestart(); ok {
-		os.Exit(code)
-	}
-	goleak.VerifyTestMain(m, topictest.IgnoreWatermill()...)
+	goleak.VerifyTestMain(m, topictest.IgnoreWatermill())
 }
 
 // log collects what the broker logs, and shows it with a failed test.

@@ -18,7 +18,7 @@ func pubSubOptions(t *testing.T, url, group string) PubSubOptions {
 	_, log := newLog(t)
 	return PubSubOptions{
 		URL: url, Group: group, Logger: log, CreateStreams: true,
-		AckWait: 2 * time.Second, Backoff: []time.Duration{time.Millisecond}, CloseTimeout: time.Second,
+		AckWait: 2 * time.Second, Backoff: []time.Duration{time.Millisecond}, CloseTimeout: 300 * time.Millisecond,
 	}
 }
 

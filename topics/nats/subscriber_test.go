@@ -1,6 +1,7 @@
 package nats
 
 import (
+	"context"
 	"crypto/tls"
 	"fmt"
 	"slices"
@@ -91,7 +92,9 @@ func TestSlowHandler(t *testing.T) {
 // TestDeadMember loses a member that has a message in hand: another gets it, and
 // before any later one.
 func TestDeadMember(t *testing.T) {
-	server := committed(t, 5)
+	server := startServer(t, "nats-server", "")
+	source := acquire(t, open(t, Options{URL: server.url()}), testKey)
+	commit(t, source, batch("1", 0, 2))
 	proxy := topictest.NewProxy(t, server.addr, "never", "never")
 	opts := pubSubOptions(t, "nats://"+proxy.Addr(), "g")
 	opts.AckWait = 500 * time.Millisecond
@@ -102,6 +105,7 @@ func TestDeadMember(t *testing.T) {
 	opts.URL = server.url()
 	theirs := subscribe(t, newSubscriber(t, opts), "millrace.sms")
 	proxy.Sever()
+	commit(t, source, batch("2", 2, 3))
 	if got := handled(t, theirs, 4); !slices.Equal(got, numbered(1, 4)) {
 		t.Errorf("the other member read %v, want 1 to 4", got)
 	}
@@ -116,14 +120,7 @@ func TestClosedMembersGiveBack(t *testing.T) {
 	for range 3 {
 		s := newSubscriber(t, opts)
 		subscribe(t, s, "millrace.sms")
-		stream, err := s.js.Stream(t.Context(), "MILLRACE")
-		if err != nil {
-			t.Fatal(err)
-		}
-		eventually(t, "a message is on its way", func() bool {
-			c, err := stream.Consumer(t.Context(), durable("g", "millrace.sms"))
-			return err == nil && c.CachedInfo().NumAckPending == 1
-		})
+		onItsWay(t, s)
 		s.Close()
 		s = newSubscriber(t, opts)
 		arrival(t, subscribe(t, s, "millrace.sms"))
@@ -132,6 +129,41 @@ func TestClosedMembersGiveBack(t *testing.T) {
 	if got := handled(t, subscribe(t, newSubscriber(t, opts), "millrace.sms"), 5); !slices.Equal(got, numbered(0, 5)) {
 		t.Errorf("read %v, want 0 to 4", got)
 	}
+}
+
+// TestMessagesOnTheirWayAreGivenBack ends a subscription when it has asked for a
+// message and not looked at it yet.
+func TestMessagesOnTheirWayAreGivenBack(t *testing.T) {
+	server := committed(t, 1)
+	opts := pubSubOptions(t, server.url(), "g")
+	opts.AckWait = time.Hour
+	s := newSubscriber(t, opts)
+	ctx, cancel := context.WithCancel(t.Context())
+	sub, err := s.subscription(ctx, "millrace.sms")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := &worker{subscription: sub, consumer: sub.first}
+	cancel()
+	// It asks, and may or may not see the message before the end.
+	if m, err := w.try(); err == nil {
+		w.giveBack(m, 0)
+	}
+	onItsWay(t, s)
+	w.drain()
+	sub.forget()
+	if got := handled(t, subscribe(t, s, "millrace.sms"), 1); !slices.Equal(got, numbered(0, 1)) {
+		t.Errorf("read %v", got)
+	}
+}
+
+// onItsWay waits until a message of the group is with a member.
+func onItsWay(t *testing.T, s *Subscriber) {
+	t.Helper()
+	eventually(t, "a message is on its way", func() bool {
+		c, err := s.js.Consumer(t.Context(), "MILLRACE", durable("g", "millrace.sms"))
+		return err == nil && c.CachedInfo().NumAckPending == 1
+	})
 }
 
 // TestAcknowledgementIsCutOff loses the server's answer to an acknowledgement:

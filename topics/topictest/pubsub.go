@@ -42,9 +42,10 @@ type PubSubBackend struct {
 	OpenCut func(t *testing.T) (topics.Broker, Cutter)
 	// Topic names the topic of an event type that the broker writes.
 	Topic func(eventType string) string
-	// Restart ends the server, and starts it again on what it had stored; nil
-	// where that cannot be done.
-	Restart func(t *testing.T)
+	// Restart ends the server, and starts it again on what it had stored. Where it
+	// is nil NoRestart says why that cannot be done.
+	Restart   func(t *testing.T)
+	NoRestart string
 	// Limit is how many bytes a message may have. Errors name it.
 	Limit int
 	// Stripped are names of metadata that must not get through.
@@ -96,6 +97,7 @@ func RunPubSub(t *testing.T, h PubSub) {
 		{"PassedOn", testPassedOn, false},
 		{"TooLarge", testTooLarge, false},
 		{"Closed", testClosed, false},
+		{"Reconnect", testReconnect, false},
 	} {
 		if test.readOnly || !h.ReadOnly {
 			t.Run(test.name, func(t *testing.T) { test.run(t, h.New(t)) })
@@ -103,6 +105,18 @@ func RunPubSub(t *testing.T, h PubSub) {
 	}
 	if !h.ReadOnly {
 		t.Run("Watermill", func(t *testing.T) { testWatermill(t, h.New(t), h.Features) })
+	}
+}
+
+// mayRestart skips what needs a restart, where there is a reason.
+func (be PubSubBackend) mayRestart(t *testing.T) {
+	t.Helper()
+	switch {
+	case be.Restart != nil:
+	case be.NoRestart != "":
+		t.Skip(be.NoRestart)
+	default:
+		t.Fatal("the backend has no Restart, and does not say why")
 	}
 }
 
@@ -137,13 +151,18 @@ func publishedFeed(t *testing.T, be PubSubBackend) feed {
 // publish repeats itself while the server is away.
 func publish(t *testing.T, pub pubsub.Publisher, topic string, list ...*pubsub.Message) {
 	t.Helper()
-	var err error
+	if err := publishAgain(pub, topic, list...); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func publishAgain(pub pubsub.Publisher, topic string, list ...*pubsub.Message) (err error) {
 	for deadline := time.Now().Add(patience); time.Now().Before(deadline); {
 		if err = pub.Publish(topic, list...); err == nil {
-			return
+			return nil
 		}
 	}
-	t.Fatalf("publish: %v", err)
+	return fmt.Errorf("publish for %v: %w", patience, err)
 }
 
 func committedFeed(t *testing.T, be PubSubBackend) feed {

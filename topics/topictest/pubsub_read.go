@@ -278,9 +278,7 @@ func testReadGoroutines(t *testing.T, f feed) {
 // testReadRestart restarts the server under readers that have a message in hand,
 // with a group and without: reading and writing go on, and nothing is missing.
 func testReadRestart(t *testing.T, f feed) {
-	if f.be.Restart == nil {
-		t.Skip("the backend cannot be restarted")
-	}
+	f.be.mayRestart(t)
 	f.write(t, 0, 20, 1)
 	readers := map[string]<-chan *pubsub.Message{}
 	held := map[string]*pubsub.Message{}

@@ -1,12 +1,15 @@
 package topictest
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"maps"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/ThreeDotsLabs/watermill"
 	pubsub "github.com/ThreeDotsLabs/watermill/message"
@@ -207,5 +210,58 @@ func testClosed(t *testing.T, be PubSubBackend) {
 	}
 	if err := pub.Publish(topic, pubsub.NewMessage(watermill.NewUUID(), []byte("x"))); err == nil {
 		t.Error("a closed publisher publishes")
+	}
+}
+
+// testReconnect restarts the server twice while several publish and a group
+// reads: what was published is read.
+func testReconnect(t *testing.T, be PubSubBackend) {
+	be.mayRestart(t)
+	const publishers, each = 10, 300
+	topic := be.newTopic(t)
+	pub, sub := be.New(t, "g")
+	messages := subscribe(t, sub, topic)
+	published := make(chan string)
+	failed := make(chan error, publishers)
+	ctx, cancel := context.WithCancel(t.Context())
+	var work sync.WaitGroup
+	defer work.Wait()
+	defer cancel()
+	for range publishers {
+		work.Go(func() {
+			for range each {
+				msg := pubsub.NewMessage(watermill.NewUUID(), []byte("x"))
+				if err := publishAgain(pub, topic, msg); err != nil {
+					failed <- err
+					return
+				}
+				select {
+				case published <- msg.UUID:
+				case <-ctx.Done():
+					return
+				}
+			}
+		})
+	}
+	written, read := map[string]bool{}, map[string]bool{}
+	late := time.After(3 * patience)
+	for len(written) < publishers*each || len(read) < publishers*each {
+		select {
+		case uuid := <-published:
+			written[uuid] = true
+			if n := len(written); n == publishers*each/3 || n == publishers*each/2 {
+				be.Restart(t)
+			}
+		case msg := <-messages:
+			read[msg.UUID] = true
+			msg.Ack()
+		case err := <-failed:
+			t.Fatal(err)
+		case <-late:
+			t.Fatalf("%d messages were published and %d were read within %v", len(written), len(read), 3*patience)
+		}
+	}
+	if !maps.Equal(written, read) {
+		t.Error("what was read is not what was published")
 	}
 }

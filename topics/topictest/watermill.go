@@ -12,25 +12,22 @@ import (
 	"go.uber.org/goleak"
 )
 
-// IgnoreWatermill leaves out of a search for goroutines those that tests of
-// Watermill's suite leave behind.
-func IgnoreWatermill() []goleak.Option {
-	return []goleak.Option{
-		goleak.IgnoreAnyFunction("github.com/ThreeDotsLabs/watermill/pubsub/tests.TestReconnect.func2"),
-		goleak.IgnoreAnyFunction("github.com/ThreeDotsLabs/watermill/internal/subscriber.(*multiplier).Subscribe.func2"),
-	}
+// IgnoreWatermill leaves out of a search for goroutines the one that Watermill's
+// suite leaves behind where a message comes twice: nobody takes it any more.
+func IgnoreWatermill() goleak.Option {
+	return goleak.IgnoreAnyFunction("github.com/ThreeDotsLabs/watermill/internal/subscriber.(*multiplier).Subscribe.func2")
 }
 
-// testWatermill runs Watermill's own suite, all of it: what it leaves out for
-// members of a group is run for subscribers without one.
+// testWatermill runs Watermill's own suite. What it leaves out for members of a
+// group is run for subscribers without one. Its test of a restart is not run: it
+// compares with a list that it is still writing (v1.5.1), which the race detector
+// finds half of the times; testReconnect does the same.
 func testWatermill(t *testing.T, be PubSubBackend, features tests.Features) {
 	before := log.Writer()
 	log.SetOutput(io.Discard)
 	t.Cleanup(func() { log.SetOutput(before) })
 	features.GenerateTopicFunc = func(c tests.TestContext) string { return "watermill.topic-" + c.TestID.String() }
-	if be.Restart != nil {
-		features.RestartServiceCommand = restartCommand(t, be.Restart)
-	}
+	features.RestartServiceCommand = nil
 	made := &sync.Map{}
 	open := func(t *testing.T, group string) (pubsub.Publisher, pubsub.Subscriber) {
 		pub, sub := be.New(t, group)

@@ -100,14 +100,18 @@ func (o Options) formatArguments() (args []string) {
 
 // Allow lets a user of a broker with [ACLs] do something with a topic, a group
 // or a transactional id of that name, or the cluster, which is named
-// "kafka-cluster". The name "*" stands for all. It returns when it holds.
+// "kafka-cluster". The name "*" stands for all, one that ends with * for all that
+// begin so. It returns when it holds.
 func (b *Broker) Allow(t testing.TB, user string, kind kmsg.ACLResourceType, name string, operations ...kmsg.ACLOperation) {
 	t.Helper()
-	principal := "User:" + user
+	principal, pattern := "User:"+user, kmsg.ACLResourcePatternTypeLiteral
+	if begins, found := strings.CutSuffix(name, "*"); found && begins != "" {
+		name, pattern = begins, kmsg.ACLResourcePatternTypePrefixed
+	}
 	req := kmsg.NewPtrCreateACLsRequest()
 	for _, operation := range operations {
 		c := kmsg.NewCreateACLsRequestCreation()
-		c.ResourceType, c.ResourceName, c.ResourcePatternType = kind, name, kmsg.ACLResourcePatternTypeLiteral
+		c.ResourceType, c.ResourceName, c.ResourcePatternType = kind, name, pattern
 		c.Principal, c.Host, c.Operation, c.PermissionType = principal, "*", operation, kmsg.ACLPermissionTypeAllow
 		req.Creations = append(req.Creations, c)
 	}
@@ -121,7 +125,7 @@ func (b *Broker) Allow(t testing.TB, user string, kind kmsg.ACLResourceType, nam
 	})
 	// The controller has it; the broker hears of it a moment later.
 	holds := kmsg.NewPtrDescribeACLsRequest()
-	holds.ResourceType, holds.ResourceName, holds.ResourcePatternType = kind, &name, kmsg.ACLResourcePatternTypeLiteral
+	holds.ResourceType, holds.ResourceName, holds.ResourcePatternType = kind, &name, pattern
 	holds.Principal, holds.PermissionType = &principal, kmsg.ACLPermissionTypeAllow
 	for _, operation := range operations {
 		holds.Operation = operation
