@@ -27,6 +27,7 @@ const metadataAge = time.Second
 // client sends requests to the cluster. It may be used concurrently.
 type client struct {
 	transport *kafkago.Transport
+	trip      kafkago.RoundTripper // the transport, but in tests
 	addr      net.Addr
 	where     string // the brokers, for messages
 	wait      time.Duration
@@ -49,11 +50,12 @@ func newClient(opts *Options, known ...string) (*client, error) {
 	where := strings.Join(opts.Brokers, ",")
 	ctx, stop := context.WithCancel(context.Background())
 	open := newConnections(opts.requestWait/2, opts.dial)
+	transport := &kafkago.Transport{
+		Dial: open.dial, ClientID: id, TLS: opts.TLS, SASL: mechanism, DialTimeout: opts.requestWait / 2,
+		MetadataTTL: metadataAge, MetadataTopics: known, Context: ctx,
+	}
 	return &client{
-		transport: &kafkago.Transport{
-			Dial: open.dial, ClientID: id, TLS: opts.TLS, SASL: mechanism, DialTimeout: opts.requestWait / 2,
-			MetadataTTL: metadataAge, MetadataTopics: known, Context: ctx,
-		},
+		transport: transport, trip: transport,
 		addr: kafkago.TCP(opts.Brokers...), where: where, wait: opts.requestWait, stop: stop, open: open,
 		outage: outage{log: cmp.Or(opts.Logger, slog.New(slog.DiscardHandler)), where: where},
 	}, nil
@@ -89,7 +91,7 @@ func (c *client) do(ctx context.Context, request protocol.Message) (protocol.Mes
 func (c *client) doWithin(ctx context.Context, wait time.Duration, request protocol.Message) (protocol.Message, error) {
 	bounded, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
-	answer, err := c.transport.RoundTrip(bounded, c.addr, request)
+	answer, err := c.trip.RoundTrip(bounded, c.addr, request)
 	switch {
 	case err == nil:
 		c.outage.over()

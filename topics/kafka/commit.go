@@ -196,14 +196,19 @@ func (s *stream) tooLarge(ctx context.Context) error {
 }
 
 // transact makes one attempt. Its first request, where anything is in doubt, is
-// an abort: an init would harm the successor of a zombie.
+// an abort: an init would harm the successor of a zombie. After trouble with the
+// cluster it makes sure that what was committed before shows.
 func (s *stream) transact(ctx context.Context) error {
-	if err := s.awaitPrepared(ctx); err != nil || s.producer.doubt {
-		if errors.Is(err, topics.ErrFenced) || ctx.Err() != nil {
+	err := s.awaitPrepared(ctx)
+	if errors.Is(err, topics.ErrFenced) || ctx.Err() != nil {
+		return err
+	}
+	if err != nil || s.producer.doubt || s.producer.troubled {
+		if err := s.retake(ctx); err != nil {
 			return err
 		}
-		if _, err := s.producer.recover(ctx); err != nil {
-			return err
+		if now := s.state.checkpoint.stamp; now != s.last {
+			return s.unlike(now)
 		}
 	}
 	s.producer.doubt = true // until all is known
@@ -217,6 +222,8 @@ func (s *stream) transact(ctx context.Context) error {
 		return err
 	}
 	s.producer.doubt = false
+	clear(s.decided) // the end of this one would be theirs too
+	s.note(identity{s.producer.pid, s.producer.epoch}, decidedCommit)
 	return nil
 }
 
@@ -270,10 +277,18 @@ func (s *stream) became(ctx context.Context, next stamp) (bool, error) {
 		return false, nil
 	case now == next:
 		return true, nil
-	case now.term == s.term:
-		return false, errLate
+	default:
+		return false, s.unlike(now)
 	}
-	return false, topics.ErrFenced
+}
+
+// unlike says what it means that the checkpoint is neither the one to follow nor
+// the one that follows it.
+func (s *stream) unlike(now stamp) error {
+	if now.term == s.term {
+		return errLate
+	}
+	return topics.ErrFenced
 }
 
 // preparation is the taking of the next transaction's epoch, in the background.

@@ -37,6 +37,12 @@ type producer struct {
 	// Whoever begins a transaction then aborts what may be open first, which
 	// harms nobody when the id is not ours any more.
 	doubt bool
+	// troubled: the cluster had to be asked again for other reasons than that the
+	// transaction before was not quite at its end.
+	troubled bool
+	// committing: the transaction holds nothing, but its end is that of an older one
+	// which was committed. It must never be aborted.
+	committing bool
 }
 
 func newProducer(c *client, id string, timeout time.Duration) *producer {
@@ -218,7 +224,7 @@ func (p *producer) abort(ctx context.Context, pid int64, epoch int16) (decision,
 func (p *producer) recover(ctx context.Context) (decision, error) {
 	deadline := time.Now().Add(p.timeout)
 	for {
-		d, err := p.abort(ctx, p.pid, p.epoch)
+		d, err := p.settle(ctx)
 		if err != nil {
 			return d, err
 		}
@@ -227,6 +233,19 @@ func (p *producer) recover(ctx context.Context) (decision, error) {
 			return d, err
 		}
 	}
+}
+
+// settle ends what may be open.
+func (p *producer) settle(ctx context.Context) (decision, error) {
+	if !p.committing {
+		return p.abort(ctx, p.pid, p.epoch)
+	}
+	err := p.end(ctx, true)
+	if err != nil && !errors.Is(err, kafkago.InvalidTransactionState) { // nothing was begun
+		return undecided, err
+	}
+	p.committing = false
+	return decidedCommit, nil
 }
 
 // within is how long a step inside a transaction may take, so that the
@@ -256,6 +275,7 @@ func (p *producer) retry(ctx context.Context, within time.Duration, what string,
 			return fmt.Errorf("%s: %w", what, err)
 		}
 		if k != kafkago.ConcurrentTransactions {
+			p.troubled = true
 			p.lookAgain()
 			wait = max(wait, 20*time.Millisecond)
 		}

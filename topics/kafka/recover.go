@@ -12,6 +12,13 @@ import (
 // broker end what is open under its transactional id, and then reads what there
 // is.
 
+// identity is one transaction as the coordinator and the log name it. (Each has
+// an epoch of its own.)
+type identity struct {
+	producer int64
+	epoch    int16
+}
+
 // take takes the transactional id from whoever has it.
 func (s *stream) take(ctx context.Context) error {
 	if err := s.state.catchUp(ctx); err != nil {
@@ -19,28 +26,36 @@ func (s *stream) take(ctx context.Context) error {
 	}
 	// What a predecessor has left open is ended under its own name, to learn how:
 	// nobody could tell afterwards.
-	decided := map[int64]decision{}
 	for pid, t := range s.state.open {
 		d, err := s.producer.abort(ctx, pid, t.epoch)
 		if err != nil && !errors.Is(err, topics.ErrFenced) && again(err) {
 			return err // else nobody knows any more
 		}
-		decided[pid] = d
+		s.note(identity{pid, t.epoch}, d)
 	}
 	if err := s.producer.init(ctx, -1, -1, true); err != nil {
 		return err
 	}
-	return s.resolve(ctx, decided)
+	return s.resolve(ctx)
 }
 
 // retake makes certain that the transactional id is ours still, that nothing of
 // it is open, and reads what there is.
 func (s *stream) retake(ctx context.Context) error {
+	last := identity{s.producer.pid, s.producer.epoch}
 	d, err := s.producer.recover(ctx)
+	s.note(last, d)
 	if err != nil {
 		return err
 	}
-	return s.resolve(ctx, map[int64]decision{s.producer.pid: d})
+	return s.resolve(ctx)
+}
+
+// note remembers how a transaction ended, for as long as the log may not show it.
+func (s *stream) note(t identity, d decision) {
+	if d != undecided {
+		s.decided[t] = d
+	}
 }
 
 // HangingError says that a broker has lost the end of a transaction, as Kafka
@@ -61,40 +76,46 @@ func (e *HangingError) Error() string {
 // shows to be is a transaction whose end the broker has lost. Writing on would
 // give it the end of the next one. It is given the end that was decided, by an
 // empty transaction over all that the stream can write to.
-func (s *stream) resolve(ctx context.Context, decided map[int64]decision) error {
+func (s *stream) resolve(ctx context.Context) error {
 	if err := s.state.catchUp(ctx); err != nil {
 		return err
 	}
-	if len(s.state.open) == 0 {
-		return nil
-	}
-	for pid := range s.state.open {
-		d := decided[pid]
-		if pid != s.producer.pid || d == undecided {
+	for pid, t := range s.state.open {
+		if err := s.endAgain(ctx, identity{pid, t.epoch}); err != nil {
+			return err
+		}
+		if err := s.state.catchUp(ctx); err != nil {
+			return err
+		}
+		if s.state.open[pid] != nil {
 			return &HangingError{s.home.topic, s.home.id, pid}
 		}
-		s.b.log.Warn("the broker has lost the end of a transaction (KAFKA-20734); it is written again", "stream", s.key.String(), "producer", pid, "committed", d == decidedCommit)
-		all, err := s.b.everywhere(ctx)
-		if err != nil {
-			return err
-		}
-		if err := s.producer.add(ctx, append(all, s.home)); err != nil {
-			return err
-		}
-		if err := s.producer.end(ctx, d == decidedCommit); err != nil {
-			return err
-		}
 	}
-	if err := s.producer.init(ctx, s.producer.pid, s.producer.epoch, true); err != nil {
-		return err
-	}
-	if err := s.state.catchUp(ctx); err != nil {
-		return err
-	}
-	for pid := range s.state.open {
-		return &HangingError{s.home.topic, s.home.id, pid}
-	}
+	clear(s.decided)
+	s.producer.troubled = false
 	return nil
+}
+
+// endAgain writes the lost end of a transaction.
+func (s *stream) endAgain(ctx context.Context, t identity) error {
+	d := s.decided[t]
+	if t.producer != s.producer.pid || d == undecided {
+		return &HangingError{s.home.topic, s.home.id, t.producer}
+	}
+	s.b.log.Warn("the broker has lost the end of a transaction (KAFKA-20734); it is written again", "stream", s.key.String(), "producer", t.producer, "committed", d == decidedCommit)
+	all, err := s.b.everywhere(ctx)
+	if err != nil {
+		return err
+	}
+	s.producer.doubt, s.producer.committing = true, d == decidedCommit // until all is known
+	if err := s.producer.add(ctx, append(all, s.home)); err != nil {
+		return err
+	}
+	if err := s.producer.end(ctx, d == decidedCommit); err != nil {
+		return err
+	}
+	s.producer.committing = false
+	return s.producer.init(ctx, s.producer.pid, s.producer.epoch, true)
 }
 
 // everywhere are all partitions of all topics of events.

@@ -24,7 +24,8 @@ type stream struct {
 	term string
 
 	producer *producer
-	home     partition // where its state lies
+	decided  map[identity]decision // how transactions ended whose end may not show yet
+	home     partition             // where its state lies
 	state    *state
 	page     *page
 	topics   map[string]topic // by event type, as last seen
@@ -74,7 +75,7 @@ func (b *Broker) Acquire(ctx context.Context, key events.StreamKey, owner string
 	}
 	home := partition{b.names.state(), statePartition(key)}
 	s := &stream{
-		b: b, key: key, owner: owner, term: rand.Text(), page: page, home: home, topics: map[string]topic{}, fresh: map[string]bool{}, written: written{},
+		b: b, key: key, owner: owner, term: rand.Text(), page: page, home: home, topics: map[string]topic{}, fresh: map[string]bool{}, written: written{}, decided: map[identity]decision{},
 		producer: newProducer(b.client, b.names.transaction(key), b.opts.TransactionTimeout),
 		state:    newState(b.client, home, checkpointKey(key), ledgerKeys(key)),
 		lost:     make(chan struct{}), released: make(chan struct{}),
@@ -170,7 +171,7 @@ func (s *stream) Release() {
 		var work sync.WaitGroup
 		if s.calls.TryLock() { // else the call that is under way knows what to do
 			defer s.calls.Unlock()
-			if s.producer.doubt && s.producer.pid >= 0 {
+			if s.producer.doubt && s.producer.pid >= 0 && !s.producer.committing {
 				work.Go(s.abandon)
 			}
 		}
