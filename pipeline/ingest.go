@@ -55,6 +55,7 @@ type Ingest struct {
 	subscriber *connectors.Subscriber
 	holder     *tenure // that operating commands may use; nil when none is
 	tenures    int
+	lost       bool          // the last tenure ended because the stream was not ours any more
 	began      ledger.Counts // those that the first tenure found
 	requests   meter
 	events     meter
@@ -132,6 +133,7 @@ func (i *Ingest) Run(ctx context.Context) error {
 			i.set(StateFailing, err.Error())
 			return err
 		case errors.Is(err, topics.ErrFenced), errors.Is(err, errLost):
+			i.lost = true
 			i.log.Warn("the stream is not ours any more; taking it again when it is free", "cause", err)
 			i.set(StateWaiting, err.Error())
 		default:
@@ -219,6 +221,10 @@ func (i *Ingest) tenure(ctx context.Context) error {
 	}
 	if i.tenures == 1 {
 		i.began = t.checkpoint.Counts
+	}
+	if i.lost {
+		i.lost = false
+		i.log.Info("the stream is held again")
 	}
 	i.offer(t)
 	defer i.withdraw(t)

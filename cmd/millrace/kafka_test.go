@@ -113,6 +113,8 @@ func testOtherCommands(t *testing.T) {
 	}
 }
 
+func TestImportKilledOnKafka(t *testing.T) { importKilled(t, newReal(t), 2) }
+
 // A cluster that is away ends what wants it, and a file of certificates that is not
 // there is a mistake in the configuration.
 func TestKafkaIsAway(t *testing.T) {

@@ -168,13 +168,15 @@ func fed(t *testing.T, args ...string) (*child, io.WriteCloser) {
 
 // An import that is killed half-way leaves nothing that a service begins from, and
 // repeating it brings all that there was; also over what was there before.
-func TestImportKilled(t *testing.T) {
+func TestImportKilled(t *testing.T) { importKilled(t, newEmbedded(t), *kills/2) }
+
+func importKilled(t *testing.T, second target, times int) {
 	w := startBoth(t, simulator.Options{Seed: 81, Backlog: 6_000, Span: 8 * time.Hour, Identical: 0.1})
-	first, second := filepath.Join(t.TempDir(), "first"), filepath.Join(t.TempDir(), "second")
-	from := w.configure(t, settings{broker: embeddedIn(first), extra: fast})
-	to := w.configure(t, settings{broker: embeddedIn(second), extra: fast})
+	first := newEmbedded(t)
+	from := w.configure(t, settings{on: first, extra: fast})
+	to := w.configure(t, settings{on: second, extra: fast})
 	must(t, "run", "--once", "-c", from)
-	published := readTopics(t, first)
+	published := first.events(t)
 	file := exported(t, from)
 	archive, err := os.ReadFile(file)
 	if err != nil {
@@ -184,7 +186,7 @@ func TestImportKilled(t *testing.T) {
 	if len(archive) < 2*unread {
 		t.Fatalf("the archive has %d bytes only: the test shows nothing", len(archive))
 	}
-	for n := range *kills / 2 {
+	for n := range times {
 		args := []string{"state", "import", "-", "-c", to}
 		if n%2 == 1 { // of what came to its end
 			imported(t, file, "-c", to)
@@ -199,7 +201,7 @@ func TestImportKilled(t *testing.T) {
 			}
 		}
 		c, in := fed(t, args...)
-		if _, err := in.Write(archive[:unread + n*(len(archive)-unread) / *kills]); err != nil {
+		if _, err := in.Write(archive[:unread+n*(len(archive)-unread)/(2*times)]); err != nil {
 			t.Fatalf("%v\n%s", err, c.notes)
 		}
 		c.kill()
@@ -217,7 +219,7 @@ func TestImportKilled(t *testing.T) {
 		must(t, "cursor", "rewind", connector, "--by", "7h", "-c", to)
 	}
 	must(t, "run", "--once", "-c", to)
-	if n := len(readTopics(t, second)); n > 0 {
+	if n := len(second.events(t)); n > 0 {
 		t.Errorf("%d of %d events are published again", n, len(published))
 	}
 }

@@ -1,11 +1,14 @@
 package kafka
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"strings"
+	"sync"
 	"time"
 
 	kafkago "github.com/segmentio/kafka-go"
@@ -26,6 +29,7 @@ type client struct {
 	wait      time.Duration
 	stop      context.CancelFunc
 	open      *connections
+	outage    outage
 }
 
 // newClient returns a client that knows these topics only; it connects with its
@@ -39,6 +43,7 @@ func newClient(opts *Options, known ...string) (*client, error) {
 	if opts.Name != "" {
 		id += " " + opts.Name
 	}
+	where := strings.Join(opts.Brokers, ",")
 	ctx, stop := context.WithCancel(context.Background())
 	open := newConnections(opts.requestWait/2, opts.dial)
 	transport := &kafkago.Transport{
@@ -47,7 +52,8 @@ func newClient(opts *Options, known ...string) (*client, error) {
 	}
 	return &client{
 		transport: transport, trip: transport,
-		addr: kafkago.TCP(opts.Brokers...), where: strings.Join(opts.Brokers, ","), wait: opts.requestWait, stop: stop, open: open,
+		addr: kafkago.TCP(opts.Brokers...), where: where, wait: opts.requestWait, stop: stop, open: open,
+		outage: outage{log: cmp.Or(opts.Logger, slog.New(slog.DiscardHandler)), where: where},
 	}, nil
 }
 
@@ -84,13 +90,58 @@ func (c *client) doWithin(ctx context.Context, wait time.Duration, request proto
 	answer, err := c.trip.RoundTrip(bounded, c.addr, request)
 	switch {
 	case err == nil:
+		c.outage.over()
 		return answer, nil
 	case ctx.Err() != nil:
 		return nil, ctx.Err()
 	case errors.Is(err, context.DeadlineExceeded):
-		return nil, fmt.Errorf("no answer within %v", wait)
+		err = fmt.Errorf("no answer within %v", wait)
+	}
+	if !answered(err) {
+		c.outage.seen(err)
 	}
 	return nil, err
+}
+
+// answered says whether an error is what a broker has answered.
+func answered(err error) bool {
+	var k kafkago.Error
+	return errors.As(err, &k)
+}
+
+// outage tells once that the cluster cannot be reached, and once that it can.
+type outage struct {
+	log   *slog.Logger
+	where string
+
+	mu    sync.Mutex
+	since time.Time // zero: there is none
+	told  bool
+}
+
+// tellAfter is how long nothing reaches the cluster before it is told: brokers
+// close connections that are not used.
+const tellAfter = 2 * time.Second
+
+func (o *outage) seen(err error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.since.IsZero() {
+		o.since = time.Now()
+	}
+	if !o.told && time.Since(o.since) > tellAfter {
+		o.told = true
+		o.log.Warn("Kafka cannot be reached; it is tried until it can", "brokers", o.where, "error", err.Error())
+	}
+}
+
+func (o *outage) over() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.told {
+		o.log.Info("Kafka is reached again", "brokers", o.where, "after", time.Since(o.since).Round(time.Second))
+	}
+	o.since, o.told = time.Time{}, false
 }
 
 // partitions returns how many partitions a topic has, and the leader of each. It

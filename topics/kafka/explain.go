@@ -44,10 +44,14 @@ func (b *Broker) explain(err error) error {
 		advice = fmt.Sprintf("give this user Create, Describe, DescribeConfigs, Read and Write on topics that begin with %q, or make the topics for it", b.names.prefix+".")
 	case k == kafkago.GroupAuthorizationFailed:
 		advice = fmt.Sprintf("give this user Read on groups that begin with %q", b.names.prefix+".")
+	case k == kafkago.IllegalSASLState:
+		advice = "this port wants no login: remove broker.kafka.sasl, or take the port that does"
 	case k == kafkago.SASLAuthenticationFailed, strings.Contains(text, "SASL"):
 		advice = "check mechanism, user and password under broker.kafka.sasl"
 	case strings.Contains(text, "tls:"), strings.Contains(text, "x509:"):
 		advice = "check broker.kafka.tls, and that the port speaks TLS"
+	case b.opts.TLS != nil && (strings.Contains(text, "EOF") || strings.Contains(text, "connection reset")):
+		advice = "the port seems not to speak TLS: see broker.kafka.tls"
 	case strings.Contains(text, "EOF"), strings.Contains(text, "connection reset"):
 		advice = "does the port speak TLS, or want SASL? See broker.kafka.tls and broker.kafka.sasl"
 	case k == kafkago.InvalidTransactionTimeout:
@@ -55,7 +59,7 @@ func (b *Broker) explain(err error) error {
 	case k == kafkago.InvalidReplicationFactor:
 		advice = "set broker.kafka.replication to what the cluster can keep"
 	case k == 0 && strings.Contains(text, "connect"):
-		advice = "check broker.kafka.brokers and that the cluster runs"
+		advice = "check broker.kafka.brokers, that the cluster runs, and that the port is one of Kafka's"
 	}
 	if advice == "" {
 		return err

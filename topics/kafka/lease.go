@@ -92,7 +92,8 @@ func (b *Broker) takeLease(ctx context.Context, s *stream, wait func(string)) (*
 			return nil, b.explain(fmt.Errorf("hold the stream %s by the group %s: %w", s.key, l.group, err))
 		}
 		if !regroup(err) {
-			if !told && time.Now().After(quiet) { // once for all the time that the cluster is away
+			// That the cluster is away is told once, and not for each stream.
+			if !told && answered(err) && time.Now().After(quiet) {
 				told = true
 				b.log.Warn("the group that says who holds the stream cannot be asked; trying again until it can", "stream", s.key.String(), "error", err.Error())
 			}
@@ -260,7 +261,7 @@ func (l *lease) keep(ctx context.Context) {
 			return
 		}
 		if err != nil {
-			l.s.b.log.Warn("the stream is lost: another instance has it, or the cluster could not be reached in time", "stream", l.s.key.String())
+			l.s.b.log.Debug("the stream is lost", "stream", l.s.key.String(), "cause", err.Error())
 			l.until.Store(0)
 			close(l.s.lost)
 			return

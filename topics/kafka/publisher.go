@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
@@ -258,11 +259,12 @@ func (w *topicWriter) write(records []kafkago.Message) []error {
 	return errs
 }
 
-// notYet says whether an error is that kafka-go did not know where to write, so
-// that nothing was written.
+// notYet says whether an error is that nobody took the messages where kafka-go
+// would write them, so that nothing was written.
 func (w *topicWriter) notYet(err error, waited time.Duration) bool {
 	switch {
-	case errors.Is(err, protocol.ErrNoLeader), errors.Is(err, protocol.ErrNoTopic), errors.Is(err, protocol.ErrNoPartition), errors.Is(err, kafkago.LeaderNotAvailable):
+	case errors.Is(err, protocol.ErrNoLeader), errors.Is(err, protocol.ErrNoTopic), errors.Is(err, protocol.ErrNoPartition),
+		errors.Is(err, kafkago.LeaderNotAvailable), errors.Is(err, kafkago.NotLeaderForPartition), errors.Is(err, syscall.ECONNREFUSED):
 		return waited < publishWait
 	case errors.Is(err, kafkago.UnknownTopicOrPartition):
 		return waited < unknownWait

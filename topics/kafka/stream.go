@@ -350,13 +350,13 @@ func (l *ledger) Entry(ctx context.Context, name string) (data []byte, err error
 func (b *Broker) Checkpoints(ctx context.Context) ([]topics.Stored, error) {
 	ctx, cancel := b.bound(ctx)
 	defer cancel()
+	if _, err := b.client.partitions(ctx, b.names.state()); b.missing(err) {
+		return nil, nil // nothing was ever committed
+	}
 	var all []topics.Stored
 	for id := range int32(statePartitions) {
 		found, err := readCheckpoints(ctx, b.client, partition{b.names.state(), id})
 		if err != nil {
-			if b.missing(err) {
-				continue // nothing was ever committed
-			}
 			return nil, fmt.Errorf("read the checkpoints on Kafka at %s: %w", b.client.where, b.explain(err))
 		}
 		all = append(all, found...)

@@ -140,7 +140,15 @@ func (s *Subscriber) subscription(ctx context.Context, topic string) (*subscript
 	sub := &subscription{s: s, client: c, topic: topic, ctx: ctx, out: make(chan *message.Message)}
 	sub.ending, sub.end = context.WithCancel(ctx)
 	sub.stop = context.AfterFunc(s.ctx, sub.end)
-	if err := c.patiently(sub.ending, func() error { return sub.find(sub.ending) }); err != nil {
+	began := time.Now()
+	for {
+		err = c.patiently(sub.ending, func() error { return sub.find(sub.ending) })
+		// One that has just been made is not known to all brokers at once.
+		if !errors.Is(err, errNoTopic) || time.Since(began) > unknownWait || !pause(sub.ending, retryMost/4) {
+			break
+		}
+	}
+	if err != nil {
 		sub.forget()
 		return nil, s.explain(c, topic, err)
 	}

@@ -346,3 +346,20 @@ func TestSubscribeRemembers(t *testing.T) {
 	}
 	m.Ack()
 }
+
+// TestSubscribeToANewTopic waits a moment for a topic that has just been made.
+func TestSubscribeToANewTopic(t *testing.T) {
+	cluster := readCluster(t, 1, nil)
+	asked := cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Metadata}, Count: -1, Observe: true})
+	var made sync.WaitGroup
+	defer made.Wait()
+	made.Go(func() {
+		_ = asked.Wait(context.Background(), 1)
+		if err := cluster.CreateTopic(smsTopic, 1, nil); err != nil {
+			t.Error(err)
+		}
+	})
+	messages := subscribed(t, t.Context(), newSubscriber(t, Options{Brokers: cluster.ListenAddrs()}, shortly("g")), smsTopic)
+	write(t, writer(t, cluster.ListenAddrs(), ""), smsTopic, 0, "x")
+	received(t, messages).Ack()
+}

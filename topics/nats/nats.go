@@ -7,6 +7,9 @@
 // checkpoint is the last message of its batch and carries a compare-and-swap on
 // its own subject, so a batch is visible only with its checkpoint, and a stale
 // owner's batch is refused whole.
+//
+// Those who consume events, or publish what they make of them, need no Broker:
+// [Subscriber] and [Publisher] are Watermill's, for millrace's topics and others.
 package nats
 
 import (

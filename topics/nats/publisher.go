@@ -27,19 +27,20 @@ const (
 	maxHeaders = 1<<16 - 1
 )
 
-// Publisher is Watermill's publisher on JetStream, for topics outside of the
-// commits of a [Broker]: what a consumer produces, alerts.
+// Publisher is Watermill's publisher on JetStream, for what does not belong to
+// the commits of a [Broker]: what consumers make of events, alerts.
 //
 // A message's metadata become its headers. CloudEvents attributes are metadata
-// that begin with ce_ and become the headers that begin with ce-,
-// percent-encoded as the binding of CloudEvents to NATS says. All other metadata
-// keep their names, which must be printable ASCII without any of "()/,:;<=>?@[\]{}
-// and spaces; values of other than printable ASCII are percent-encoded behind a
-// the mark UTF-8 and two apostrophes, as RFC 8187 does it for HTTP. What begins with Nats- or
-// Millrace-, in any case, is left out: it would speak to the server.
+// that begin with ce_, and headers that begin with ce-, percent-encoded as the
+// NATS binding of CloudEvents says. All other metadata keep their names, which
+// must be printable ASCII without spaces and without any of "()/,:;<=>?@[\]{}. A
+// value that is not printable ASCII is percent-encoded behind the mark UTF-8 and
+// two apostrophes, as RFC 8187 does it for HTTP; [Subscriber] decodes it. What
+// begins with Nats- or Millrace-, in any case, is left out: it would speak to the
+// server.
 //
-// On a topic of millrace's the metadata ce_connector ends the subject, or _
-// where it is missing.
+// On a topic of millrace's the metadata ce_connector ends the subject, or _ where
+// it is missing.
 type Publisher struct {
 	*client
 
@@ -185,6 +186,9 @@ func (b *publishing) publish(messages []*message.Message) {
 	defer done()
 	for i, msg := range messages {
 		m, size, err := b.encode(msg)
+		if ended := msg.Context().Err(); ended != nil {
+			err = fmt.Errorf("%w: it was not published", ended)
+		}
 		if err != nil {
 			b.errs[i] = err
 			continue

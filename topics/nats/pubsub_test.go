@@ -193,6 +193,49 @@ func TestPubSubTooMuchOfHeaders(t *testing.T) {
 	}
 }
 
+// TestPublishEndsWithTheMessage publishes a message whose context has ended, and
+// one whose context ends while the server is silent.
+func TestPublishEndsWithTheMessage(t *testing.T) {
+	server := startServer(t, "nats-server", "")
+	js := connectAdmin(t, server)
+	opts := pubSubOptions(t, server.url(), "")
+	opts.PublishWait, opts.CreateStreams = time.Minute, false
+	p := newPublisher(t, opts)
+	// Somebody listens who is no JetStream stream, so there is no answer.
+	heard := make(chan *natsgo.Msg, 10)
+	if _, err := js.Conn().ChanSubscribe("silent", heard); err != nil {
+		t.Fatal(err)
+	}
+	if err := js.Conn().Flush(); err != nil {
+		t.Fatal(err)
+	}
+	before, during := message.NewMessage("before", nil), message.NewMessage("during", nil)
+	for _, msg := range []*message.Message{before, during} {
+		ctx, cancel := context.WithCancel(t.Context())
+		msg.SetContext(ctx)
+		if msg == before {
+			cancel()
+		} else {
+			go func() {
+				<-heard
+				cancel()
+			}()
+		}
+	}
+	err := p.Publish("silent", before, during)
+	var failed *topics.PublishError
+	if !errors.As(err, &failed) || len(failed.Failed) != 2 || !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), "was not published") || !strings.Contains(err.Error(), "unknown") {
+		t.Errorf("got %v", err)
+	}
+	if len(heard) != 0 {
+		t.Error("a message whose context had ended was sent")
+	}
+	opts.PublishWait = 100 * time.Millisecond
+	if err := newPublisher(t, opts).Publish("silent", message.NewMessage("3", nil)); !errors.Is(err, errUnanswered) {
+		t.Errorf("nobody answers: %v", err)
+	}
+}
+
 // TestPublishIsCutOff loses the connection while acknowledgements are on their
 // way: the messages are told as unknown, and published again they are there once.
 func TestPublishIsCutOff(t *testing.T) {

@@ -92,7 +92,9 @@ func TestSlowHandler(t *testing.T) {
 // TestDeadMember loses a member that has a message in hand: another gets it, and
 // before any later one.
 func TestDeadMember(t *testing.T) {
-	server := committed(t, 5)
+	server := startServer(t, "nats-server", "")
+	source := acquire(t, open(t, Options{URL: server.url()}), testKey)
+	commit(t, source, batch("1", 0, 2))
 	proxy := topictest.NewProxy(t, server.addr, "never", "never")
 	opts := pubSubOptions(t, "nats://"+proxy.Addr(), "g")
 	opts.AckWait = 500 * time.Millisecond
@@ -103,6 +105,7 @@ func TestDeadMember(t *testing.T) {
 	opts.URL = server.url()
 	theirs := subscribe(t, newSubscriber(t, opts), "millrace.sms")
 	proxy.Sever()
+	commit(t, source, batch("2", 2, 3))
 	if got := handled(t, theirs, 4); !slices.Equal(got, numbered(1, 4)) {
 		t.Errorf("the other member read %v, want 1 to 4", got)
 	}

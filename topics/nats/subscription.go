@@ -218,7 +218,7 @@ func (w *worker) handle(m jetstream.Msg) {
 	ctx, cancel := context.WithCancel(w.ctx)
 	defer cancel()
 	msg.SetContext(ctx)
-	sign := time.NewTicker(w.s.opts.AckWait / 3)
+	sign := time.NewTicker(max(w.s.opts.AckWait/3, time.Millisecond))
 	defer sign.Stop()
 	out, ending := w.out, w.ending.Done()
 	for {
