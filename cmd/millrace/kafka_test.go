@@ -92,14 +92,18 @@ func TestCommandsOnKafka(t *testing.T) {
 	}
 }
 
-// A cluster where nothing was made yet can be checked; events are printed as they
-// are committed, or all of them.
+// A cluster where nothing was made yet can be checked and asked about; events are
+// printed as they are committed, or all of them.
 func testOtherCommands(t *testing.T) {
 	w := startWorld(t, simulator.Options{Seed: 84, Backlog: 100, Span: time.Hour})
 	path := w.configure(t, settings{on: newKafka(t), extra: live})
 	if said := must(t, "check", "--connect", "-c", path); strings.Count(said, "  ok") != 2 || !strings.Contains(said, "kafka ") {
 		t.Errorf("check says\n%s", said)
 	}
+	if said := must(t, "cursor", "get", "support/messages", "-c", path); !strings.Contains(said, "not read yet") {
+		t.Errorf("before anything is read cursor get says\n%s", said)
+	}
+	fails(t, 2, []string{"no state of what is to be exported"}, "state", "export", "-c", path)
 	c := startChild(t, "run", "-c", path)
 	if out := must(t, "tail", "message", "--from", "beginning", "-n", "100", "-o", "json", "-c", path); strings.Count(out, "\n") != 100 {
 		t.Errorf("tail prints %d lines", strings.Count(out, "\n"))
