@@ -55,19 +55,43 @@ func newKafka(t *testing.T) target {
 	return newReal(t)
 }
 
-func TestOnceIsExactlyOnceOnKafka(t *testing.T)        { onceIsExactlyOnce(t, newKafka) }
-func TestKilledAtRandomMomentsOnKafka(t *testing.T)    { killedAtRandomMoments(t, newKafka) }
-func TestOnceWithEveryFaultOnKafka(t *testing.T)       { onceWithEveryFault(t, newKafka) }
-func TestIdenticalRowsAcrossKillsOnKafka(t *testing.T) { identicalRowsAcrossKills(t, newKafka) }
+// They run side by side, as they mostly wait.
+func TestOnceIsExactlyOnceOnKafka(t *testing.T) {
+	t.Parallel()
+	onceIsExactlyOnce(t, newKafka)
+}
+
+func TestKilledAtRandomMomentsOnKafka(t *testing.T) {
+	t.Parallel()
+	killedAtRandomMoments(t, newKafka)
+}
+
+func TestOnceWithEveryFaultOnKafka(t *testing.T) {
+	t.Parallel()
+	onceWithEveryFault(t, newKafka)
+}
+
+func TestIdenticalRowsAcrossKillsOnKafka(t *testing.T) {
+	t.Parallel()
+	identicalRowsAcrossKills(t, newKafka)
+}
 
 func TestBrokerAndInstancesKilledOnKafka(t *testing.T) {
+	t.Parallel()
 	b := kafkatest.Start(t)
 	brokerAndInstancesKilled(t, realBroker{kafkaCluster{[]string{b.Addr()}, "millrace"}, b})
 }
 
 // From either broker to the other, and back.
-func TestStateMovesToKafka(t *testing.T)   { stateMoves(t, newEmbedded(t), newKafka(t)) }
-func TestStateMovesFromKafka(t *testing.T) { stateMoves(t, newKafka(t), newEmbedded(t)) }
+func TestStateMovesToKafka(t *testing.T) {
+	t.Parallel()
+	stateMoves(t, newEmbedded(t), newKafka(t))
+}
+
+func TestStateMovesFromKafka(t *testing.T) {
+	t.Parallel()
+	stateMoves(t, newKafka(t), newEmbedded(t))
+}
 
 func TestCommandsOnKafka(t *testing.T) {
 	for name, test := range map[string]func(*testing.T){
@@ -117,7 +141,10 @@ func testOtherCommands(t *testing.T) {
 	}
 }
 
-func TestImportKilledOnKafka(t *testing.T) { importKilled(t, newReal(t), 2) }
+func TestImportKilledOnKafka(t *testing.T) {
+	t.Parallel()
+	importKilled(t, newReal(t), 2)
+}
 
 // A cluster that is away ends what wants it, and a file of certificates that is not
 // there is a mistake in the configuration.
