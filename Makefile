@@ -38,7 +38,7 @@ build: ## the program, static, into bin/
 	CGO_ENABLED=0 go build -trimpath -o bin/millrace ./cmd/millrace
 
 test: servers watchers ## the whole suite
-	$(WITH_KAFKA) go test -race -shuffle=on -timeout 20m ./...
+	$(WITH_KAFKA) go test -race -shuffle=on -timeout 30m ./...
 
 race: servers ## the whole suite, COUNT times
 	$(WITH_KAFKA) go test -race -shuffle=on -count=$(COUNT) ./...
@@ -73,8 +73,8 @@ kafka-up: ## Apache Kafka on loopback until kafka-down, of VERSION, on PORT; pri
 kafka-down: ## stops it and removes its data
 	@deploy/kafka/down.sh "$(VERSION)" "$(PORT)"
 
-kafka-test: ## the tests of the Kafka broker alone, with VERSION
-	$(WITH_KAFKA) go test -race -shuffle=on -timeout 15m ./topics/kafka/...
+kafka-test: ## the tests of the Kafka broker alone, with VERSION; the fake one is the same for all
+	$(WITH_KAFKA) go test -race -shuffle=on -timeout 15m -skip Fake ./topics/kafka/...
 
 # A test fails on a page of docs/ that is not what the code says.
 check: lint test ## what CI runs

@@ -90,7 +90,7 @@ func TestBackfillOfWhatWasNeverRead(t *testing.T) {
 
 func neverRead(t *testing.T, timeless bool, crash int) {
 	since := start.Add(7*time.Minute + 11*time.Second)
-	h := &hooked{Broker: open(t, t.TempDir())}
+	h := &hooked{Broker: open(t, t.TempDir()), most: 20} // some commits, however much waits
 	o := options(h)
 	now := since.Add(3 * time.Hour)
 	o.Now = func() time.Time { return now }
@@ -181,7 +181,7 @@ func TestBackfillReplayIsExactlyOnce(t *testing.T) {
 	for _, versioned := range []bool{false, true} {
 		for crash := range 6 {
 			t.Run(fmt.Sprint(versioned, crash), func(t *testing.T) {
-				h := &hooked{Broker: open(t, t.TempDir())}
+				h := &hooked{Broker: open(t, t.TempDir()), most: 4}
 				o := options(h)
 				a := spread(12)
 				s, _ := longAgo(t, a, &o, versioned)

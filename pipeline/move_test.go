@@ -157,7 +157,7 @@ func TestReplayIsExactlyOnce(t *testing.T) {
 
 // replay crashes before, or after, one of the commits.
 func replay(t *testing.T, versioned bool, crash int) {
-	h := &hooked{Broker: open(t, t.TempDir())}
+	h := &hooked{Broker: open(t, t.TempDir()), most: 4}
 	o := options(h)
 	a := spread(12)
 	s, now := longAgo(t, a, &o, versioned)

@@ -40,6 +40,7 @@ func brief(o *connectors.Options) {
 // hooked is a broker whose streams are tampered with.
 type hooked struct {
 	topics.Broker
+	most     int // messages that a commit may have; 0: as many as the broker takes
 	acquired int
 	commit   func(context.Context, topics.Stream, *topics.Commit) error
 	advance  func(context.Context, topics.Stream, string, []byte) error
@@ -50,6 +51,14 @@ type hooked struct {
 type hookedStream struct {
 	topics.Stream
 	h *hooked
+}
+
+func (h *hooked) Limits() topics.Limits {
+	l := h.Broker.Limits()
+	if h.most > 0 {
+		l.Messages = h.most
+	}
+	return l
 }
 
 func (h *hooked) Acquire(ctx context.Context, key events.StreamKey, owner string, wait func(string)) (topics.Stream, error) {

@@ -86,7 +86,8 @@ func (l *ledgerOf) add(e *event) {
 		l.t.Errorf("%s gave an event of type %s: %s", endpoint, e.Type, e.data)
 		return
 	}
-	sum := mark(endpoint, e.Key, hash(e.raw(l.t)))
+	content := hash(e.raw(l.t))
+	sum := mark(endpoint, e.Key, content)
 	p.events++
 	if p.hashes[sum]++; p.first[sum] == nil {
 		p.first[sum] = e
@@ -96,8 +97,8 @@ func (l *ledgerOf) add(e *event) {
 	} else if !changes(endpoint) {
 		l.t.Errorf("%s: the record %s is there twice", endpoint, e.RecordID)
 	}
-	p.versions[e.RecordID][sum]++
-	p.byID[e.RecordID] = sum
+	p.versions[e.RecordID][content]++
+	p.byID[e.RecordID] = content
 	p.order[e.Key] = append(p.order[e.Key], e.RecordID)
 }
 
@@ -114,9 +115,9 @@ func changes(endpoint string) bool {
 func nameless(endpoint string) bool { return endpoint == "netcore/transcripts" }
 
 // mark is what a record's content is told by: without an id two users may have
-// said the same at the same time.
+// said the same at the same time, and two channels may have been used alike.
 func mark(endpoint, key, hash string) string {
-	if nameless(endpoint) {
+	if nameless(endpoint) || endpoint == "netcore/usage" {
 		return key + " " + hash
 	}
 	return hash

@@ -55,19 +55,43 @@ func newKafka(t *testing.T) target {
 	return newReal(t)
 }
 
-func TestOnceIsExactlyOnceOnKafka(t *testing.T)        { onceIsExactlyOnce(t, newKafka) }
-func TestKilledAtRandomMomentsOnKafka(t *testing.T)    { killedAtRandomMoments(t, newKafka) }
-func TestOnceWithEveryFaultOnKafka(t *testing.T)       { onceWithEveryFault(t, newKafka) }
-func TestIdenticalRowsAcrossKillsOnKafka(t *testing.T) { identicalRowsAcrossKills(t, newKafka) }
+// They run side by side, as they mostly wait.
+func TestOnceIsExactlyOnceOnKafka(t *testing.T) {
+	t.Parallel()
+	onceIsExactlyOnce(t, newKafka)
+}
+
+func TestKilledAtRandomMomentsOnKafka(t *testing.T) {
+	t.Parallel()
+	killedAtRandomMoments(t, newKafka)
+}
+
+func TestOnceWithEveryFaultOnKafka(t *testing.T) {
+	t.Parallel()
+	onceWithEveryFault(t, newKafka)
+}
+
+func TestIdenticalRowsAcrossKillsOnKafka(t *testing.T) {
+	t.Parallel()
+	identicalRowsAcrossKills(t, newKafka)
+}
 
 func TestBrokerAndInstancesKilledOnKafka(t *testing.T) {
+	t.Parallel()
 	b := kafkatest.Start(t)
 	brokerAndInstancesKilled(t, realBroker{kafkaCluster{[]string{b.Addr()}, "millrace"}, b})
 }
 
 // From either broker to the other, and back.
-func TestStateMovesToKafka(t *testing.T)   { stateMoves(t, newEmbedded(t), newKafka(t)) }
-func TestStateMovesFromKafka(t *testing.T) { stateMoves(t, newKafka(t), newEmbedded(t)) }
+func TestStateMovesToKafka(t *testing.T) {
+	t.Parallel()
+	stateMoves(t, newEmbedded(t), newKafka(t))
+}
+
+func TestStateMovesFromKafka(t *testing.T) {
+	t.Parallel()
+	stateMoves(t, newKafka(t), newEmbedded(t))
+}
 
 func TestCommandsOnKafka(t *testing.T) {
 	for name, test := range map[string]func(*testing.T){
@@ -92,14 +116,18 @@ func TestCommandsOnKafka(t *testing.T) {
 	}
 }
 
-// A cluster where nothing was made yet can be checked; events are printed as they
-// are committed, or all of them.
+// A cluster where nothing was made yet can be checked and asked about; events are
+// printed as they are committed, or all of them.
 func testOtherCommands(t *testing.T) {
 	w := startWorld(t, simulator.Options{Seed: 84, Backlog: 100, Span: time.Hour})
 	path := w.configure(t, settings{on: newKafka(t), extra: live})
 	if said := must(t, "check", "--connect", "-c", path); strings.Count(said, "  ok") != 2 || !strings.Contains(said, "kafka ") {
 		t.Errorf("check says\n%s", said)
 	}
+	if said := must(t, "cursor", "get", "support/messages", "-c", path); !strings.Contains(said, "not read yet") {
+		t.Errorf("before anything is read cursor get says\n%s", said)
+	}
+	fails(t, 2, []string{"no state of what is to be exported"}, "state", "export", "-c", path)
 	c := startChild(t, "run", "-c", path)
 	if out := must(t, "tail", "message", "--from", "beginning", "-n", "100", "-o", "json", "-c", path); strings.Count(out, "\n") != 100 {
 		t.Errorf("tail prints %d lines", strings.Count(out, "\n"))
@@ -113,7 +141,10 @@ func testOtherCommands(t *testing.T) {
 	}
 }
 
-func TestImportKilledOnKafka(t *testing.T) { importKilled(t, newReal(t), 2) }
+func TestImportKilledOnKafka(t *testing.T) {
+	t.Parallel()
+	importKilled(t, newReal(t), 2)
+}
 
 // A cluster that is away ends what wants it, and a file of certificates that is not
 // there is a mistake in the configuration.
