@@ -20,10 +20,6 @@ import (
 	"github.com/segmentio/kafka-go/sasl/scram"
 )
 
-// metadataAge is how old kafka-go's picture of the cluster may be: nothing makes
-// it look again when a partition has moved.
-const metadataAge = time.Second
-
 // client sends requests to the cluster. It may be used concurrently.
 type client struct {
 	transport *kafkago.Transport
@@ -52,7 +48,7 @@ func newClient(opts *Options, known ...string) (*client, error) {
 	open := newConnections(opts.requestWait/2, opts.dial)
 	transport := &kafkago.Transport{
 		Dial: open.dial, ClientID: id, TLS: opts.TLS, SASL: mechanism, DialTimeout: opts.requestWait / 2,
-		MetadataTTL: metadataAge, MetadataTopics: known, Context: ctx,
+		MetadataTTL: opts.metadataAge, MetadataTopics: known, Context: ctx,
 	}
 	return &client{
 		transport: transport, trip: transport,

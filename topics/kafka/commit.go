@@ -179,17 +179,25 @@ func (s *stream) write(ctx context.Context, next stamp) error {
 			return nil
 		case errors.Is(err, kafkago.MessageSizeTooLarge):
 			s.known = true
-			return s.tooLarge(ctx)
-		case time.Now().After(deadline) || !pause(ctx, min(20*time.Millisecond<<min(attempt, 10), time.Second)):
+			return s.tooLarge(ctx, err)
+		case time.Now().After(deadline) || s.b.missing(err) || !pause(ctx, min(20*time.Millisecond<<min(attempt, 10), time.Second)):
 			return err
 		}
 	}
 }
 
-// tooLarge learns what topics take now: their settings were changed.
-func (s *stream) tooLarge(ctx context.Context) error {
+// tooLarge learns what topics take now: their settings were changed, or this
+// user may not read them.
+func (s *stream) tooLarge(ctx context.Context, err error) error {
+	before := s.page.limit
 	if err := s.b.examine(ctx, nil); err != nil {
 		return err
+	}
+	if s.b.batchLimit() >= before {
+		if before < 2*leastMessageBytes {
+			return err
+		}
+		s.b.setLimits(before / 2)
 	}
 	s.page.limit = s.b.batchLimit()
 	return &topics.TooLargeError{Limits: s.b.Limits()}

@@ -80,12 +80,6 @@ func (b *Broker) absent(ctx context.Context) (missing []string, err error) {
 	return missing, nil
 }
 
-// checkRights takes a transactional id that no stream has: what a stream would
-// fail with is found before anything is read.
-func (b *Broker) checkRights(ctx context.Context) error {
-	return b.explain(newProducer(b.client, b.names.check(), b.opts.TransactionTimeout).init(ctx, -1, -1, true))
-}
-
 // create makes topics, or with dry asks whether that would do. One that another
 // instance makes at the same time is fine.
 func (b *Broker) create(ctx context.Context, missing []string, dry bool) error {
@@ -202,7 +196,7 @@ const (
 )
 
 func (b *Broker) judge(r *describeconfigs.Response) error {
-	smallest := 0
+	smallest, where := 0, ""
 	for _, t := range r.Resources {
 		if err := failed(t.ErrorCode); err != nil {
 			if errors.Is(err, kafkago.UnknownTopicOrPartition) || errors.Is(err, kafkago.TopicAuthorizationFailed) {
@@ -218,7 +212,7 @@ func (b *Broker) judge(r *describeconfigs.Response) error {
 				}
 			case "max.message.bytes":
 				if n, err := strconv.Atoi(c.ConfigValue); err == nil && (smallest == 0 || n < smallest) {
-					smallest = n
+					smallest, where = n, t.ResourceName
 				}
 			}
 		}
@@ -227,7 +221,7 @@ func (b *Broker) judge(r *describeconfigs.Response) error {
 		return nil
 	}
 	if smallest < leastMessageBytes {
-		return fmt.Errorf("a topic on Kafka at %s takes messages up to %d bytes, and millrace needs %d: raise max.message.bytes", b.client.where, smallest, leastMessageBytes)
+		return fmt.Errorf("topic %s on Kafka at %s takes messages up to %d bytes, and millrace needs %d: raise its max.message.bytes", where, b.client.where, smallest, leastMessageBytes)
 	}
 	b.setLimits(smallest)
 	return nil

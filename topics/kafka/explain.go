@@ -1,6 +1,7 @@
 package kafka
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -28,41 +29,53 @@ func final(err error) bool {
 // missing says whether an error is that a topic is not there.
 func (b *Broker) missing(err error) bool { return errors.Is(err, kafkago.UnknownTopicOrPartition) }
 
-// explain adds what to do to an error of the cluster.
+// explain adds where it was and what to do to an error of the cluster.
 func (b *Broker) explain(err error) error {
-	if err == nil || errors.Is(err, topics.ErrFenced) {
+	var tooLarge *topics.TooLargeError
+	if err == nil || errors.Is(err, topics.ErrFenced) || errors.Is(err, context.Canceled) || errors.Is(err, errClosed) || errors.As(err, &tooLarge) {
 		return err
 	}
-	advice := ""
+	if !strings.Contains(err.Error(), b.client.where) {
+		err = fmt.Errorf("Kafka at %s: %w", b.client.where, err) //nolint:staticcheck // a name
+	}
+	if advice := b.advice(err); advice != "" {
+		err = fmt.Errorf("%w: %s", err, advice)
+	}
+	return err
+}
+
+// advice says what helps against an error, "" where that is not known.
+func (b *Broker) advice(err error) string {
 	var k kafkago.Error
 	_ = errors.As(err, &k)
 	text := err.Error()
 	switch {
 	case k == kafkago.TransactionalIDAuthorizationFailed:
-		advice = fmt.Sprintf("give this user Write and Describe on transactional ids that begin with %q", b.names.prefix+".")
+		return fmt.Sprintf("give this user Write and Describe on transactional ids that begin with %q", b.names.prefix+".")
 	case k == kafkago.TopicAuthorizationFailed, k == kafkago.ClusterAuthorizationFailed:
-		advice = fmt.Sprintf("give this user Create, Describe, DescribeConfigs, Read and Write on topics that begin with %q, or make the topics for it", b.names.prefix+".")
+		return fmt.Sprintf("give this user Create, Describe, DescribeConfigs, Read and Write on topics that begin with %q, or make the topics for it", b.names.prefix+".")
 	case k == kafkago.GroupAuthorizationFailed:
-		advice = fmt.Sprintf("give this user Read on groups that begin with %q", b.names.prefix+".")
+		return fmt.Sprintf("give this user Read on groups that begin with %q", b.names.prefix+".")
 	case k == kafkago.IllegalSASLState:
-		advice = "this port wants no login: remove broker.kafka.sasl, or take the port that does"
+		return "this port wants no login: remove broker.kafka.sasl, or take the port that does"
 	case k == kafkago.SASLAuthenticationFailed, strings.Contains(text, "SASL"):
-		advice = "check mechanism, user and password under broker.kafka.sasl"
+		return "check mechanism, user and password under broker.kafka.sasl"
 	case strings.Contains(text, "tls:"), strings.Contains(text, "x509:"):
-		advice = "check broker.kafka.tls, and that the port speaks TLS"
-	case b.opts.TLS != nil && (strings.Contains(text, "EOF") || strings.Contains(text, "connection reset")):
-		advice = "the port seems not to speak TLS: see broker.kafka.tls"
+		return "check broker.kafka.tls, and that the port speaks TLS"
+	case b.opts.TLS != nil && b.opts.Mechanism != "" && (strings.Contains(text, "EOF") || strings.Contains(text, "connection reset")):
+		return "the port seems not to speak TLS: see broker.kafka.tls"
 	case strings.Contains(text, "EOF"), strings.Contains(text, "connection reset"):
-		advice = "does the port speak TLS, or want SASL? See broker.kafka.tls and broker.kafka.sasl"
+		return "does the port speak TLS, or want SASL? See broker.kafka.tls and broker.kafka.sasl"
 	case k == kafkago.InvalidTransactionTimeout:
-		advice = "lower broker.kafka.transaction_timeout, or raise transaction.max.timeout.ms of the brokers"
+		return "lower broker.kafka.transaction_timeout, or raise transaction.max.timeout.ms of the brokers"
 	case k == kafkago.InvalidReplicationFactor:
-		advice = "set broker.kafka.replication to what the cluster can keep"
+		return "set broker.kafka.replication to what the cluster can keep"
 	case k == 0 && strings.Contains(text, "connect"):
-		advice = "check broker.kafka.brokers, that the cluster runs, and that the port is one of Kafka's"
+		return "check broker.kafka.brokers, that the cluster runs, and that the port is one of Kafka's"
+	case b.missing(err):
+		return "was it deleted? Start millrace again, which makes it anew"
+	case k == kafkago.MessageSizeTooLarge:
+		return "raise max.message.bytes of the topic"
 	}
-	if advice == "" {
-		return err
-	}
-	return fmt.Errorf("%w: %s", err, advice)
+	return ""
 }

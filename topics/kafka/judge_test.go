@@ -67,7 +67,7 @@ func judged(t *testing.T, prefix, addr string, want ...result) (problems []strin
 				continue
 			}
 			var at int
-			if _, err := fmt.Sscanf(string(r.Value), `{"n":%d}`, &at); err != nil {
+			if _, err := fmt.Sscanf(string(r.Value), `{"n":%d`, &at); err != nil {
 				t.Fatalf("%s holds %.100q", id, r.Value)
 			}
 			where := eventType + " " + string(r.Key)

@@ -68,6 +68,7 @@ type Options struct {
 	// What tests shorten or replace.
 	session     time.Duration // how long a holder of a stream lives without a sign
 	requestWait time.Duration // how long one request may take
+	metadataAge time.Duration // how old our picture of the cluster may be
 	// dial connects to a broker; nil: as the system does.
 	dial reach
 }
@@ -79,6 +80,9 @@ const (
 	defaultTransaction = 30 * time.Second
 	defaultSession     = 6 * time.Second // the least that brokers take as they come
 	defaultRequestWait = 10 * time.Second
+	// defaultMetadataAge is short because nothing makes kafka-go look again when a
+	// partition has moved.
+	defaultMetadataAge = time.Second
 
 	// commitMessages is how many messages one commit may hold.
 	commitMessages = 10_000
@@ -99,6 +103,7 @@ func (o *Options) complete() {
 	set(&o.TransactionTimeout, defaultTransaction)
 	set(&o.session, defaultSession)
 	set(&o.requestWait, defaultRequestWait)
+	set(&o.metadataAge, defaultMetadataAge)
 	if o.Partitions == 0 {
 		o.Partitions = defaultPartitions
 	}

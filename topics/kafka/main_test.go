@@ -1,6 +1,7 @@
 package kafka
 
 import (
+	"os"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -8,4 +9,9 @@ import (
 	"github.com/millrace-io/millrace/topics/topictest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m, topictest.IgnoreWatermill()) }
+func TestMain(m *testing.M) {
+	if code, is := asChild(); is {
+		os.Exit(code)
+	}
+	goleak.VerifyTestMain(m, topictest.IgnoreWatermill())
+}

@@ -61,13 +61,18 @@ func failed(code int16) error {
 // refused then, has to tell before the next epoch is asked for.
 var errUnsure = errors.New("it is not sure any more whether the stream is ours")
 
+// settleFor is how long the coordinator is asked for an epoch, or for the end of
+// a transaction, whatever the time of a transaction is: a cluster that is new, or
+// begins again, takes its time.
+const settleFor = 30 * time.Second
+
 // init takes a new epoch: with our own id and epoch only as long as nobody else
 // took one, with -1 and -1 whoever has it. With a successor's transaction open
 // the former does harm, so it is sent only if that cannot be: again only while
 // the stream is surely ours, the first time also where proven says that it just
 // was.
 func (p *producer) init(ctx context.Context, pid int64, epoch int16, proven bool) error {
-	return p.retry(ctx, p.timeout, "taking the transactional id", func() error {
+	return p.retry(ctx, settleFor, "taking the transactional id", func() error {
 		if pid >= 0 && !proven && !p.sure() {
 			return errUnsure
 		}
@@ -186,7 +191,7 @@ func (p *producer) end(ctx context.Context, commit bool) error {
 }
 
 func (p *producer) endOf(ctx context.Context, pid int64, epoch int16, commit bool) error {
-	return p.retry(ctx, p.timeout, "ending the transaction", func() error {
+	return p.retry(ctx, settleFor, "ending the transaction", func() error {
 		answer, err := p.ask(ctx, 3, &endtxn.Request{TransactionalID: p.id, ProducerID: pid, ProducerEpoch: epoch, Committed: commit})
 		if err != nil {
 			return err
@@ -222,7 +227,7 @@ func (p *producer) abort(ctx context.Context, pid int64, epoch int16) (decision,
 // successor, where we are a zombie; an init would end the successor's
 // transaction.
 func (p *producer) recover(ctx context.Context) (decision, error) {
-	deadline := time.Now().Add(p.timeout)
+	deadline := time.Now().Add(settleFor)
 	for {
 		d, err := p.settle(ctx)
 		if err != nil {

@@ -1,11 +1,13 @@
 package kafka
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
 	"net"
 	"sync"
+	"testing"
 
 	"github.com/segmentio/kafka-go/protocol"
 )
@@ -14,8 +16,11 @@ import (
 // at each request before it is sent, and do with it as they are told. Plain text
 // only. It may be used concurrently.
 type wire struct {
+	ruling sync.Mutex // held while the rule judges
+
 	mu    sync.Mutex
-	rule  func(request) fate // nil: all pass
+	rule  func(request) fate    // nil: all pass
+	heard func(protocol.ApiKey) // when an answer begins; nil: nothing
 	conns map[*wireConn]bool
 	cut   bool // nothing passes
 	gone  map[string]bool
@@ -44,7 +49,7 @@ const (
 var errCut = errors.New("the connection was cut by the test")
 
 // use has all requests from now on judged by a rule, which is called by one
-// goroutine at a time and must not use the wire.
+// goroutine at a time, and may block.
 func (w *wire) use(rule func(request) fate) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -121,13 +126,24 @@ func (w *wire) dial(ctx context.Context, network, address string) (net.Conn, err
 	return c, nil
 }
 
-func (w *wire) judge(r request) fate {
+// listen has an answer's beginning told, of the kind of its request, before
+// anybody else hears of it. fn may block.
+func (w *wire) listen(fn func(protocol.ApiKey)) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.rule == nil {
+	w.heard = fn
+}
+
+func (w *wire) judge(r request) fate {
+	w.ruling.Lock()
+	defer w.ruling.Unlock()
+	w.mu.Lock()
+	rule := w.rule
+	w.mu.Unlock()
+	if rule == nil {
 		return pass
 	}
-	return w.rule(r)
+	return rule(r)
 }
 
 // wireConn is a connection to one broker, on which kafka-go sends one request at
@@ -138,8 +154,9 @@ type wireConn struct {
 	address string
 	written []byte // the beginning of a request that is not whole yet
 
-	mu   sync.Mutex
-	deaf bool // the next answer is lost, and the connection with it
+	mu    sync.Mutex
+	deaf  bool             // the next answer is lost, and the connection with it
+	asked *protocol.ApiKey // whose answer has not begun
 }
 
 func (c *wireConn) Close() error {
@@ -185,6 +202,10 @@ func (c *wireConn) send(whole []byte, f fate) error {
 		c.deaf = true
 		c.mu.Unlock()
 	}
+	key := protocol.ApiKey(binary.BigEndian.Uint16(whole[4:]))
+	c.mu.Lock()
+	c.asked = &key
+	c.mu.Unlock()
 	if _, err := c.Conn.Write(whole); err != nil {
 		return err
 	}
@@ -198,10 +219,32 @@ func (c *wireConn) send(whole []byte, f fate) error {
 func (c *wireConn) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.deaf && n > 0 {
+	deaf, asked := c.deaf, c.asked
+	if n > 0 {
+		c.asked = nil
+	}
+	c.mu.Unlock()
+	if deaf && n > 0 {
 		c.Close()
 		return 0, errCut
 	}
+	if n > 0 && asked != nil {
+		c.w.mu.Lock()
+		heard := c.w.heard
+		c.w.mu.Unlock()
+		if heard != nil {
+			heard(*asked)
+		}
+	}
 	return n, err
+}
+
+// parsed reads a request.
+func parsed(t *testing.T, r request) protocol.Message {
+	framed := binary.BigEndian.AppendUint32(nil, uint32(len(r.body)))
+	_, _, _, m, err := protocol.ReadRequest(bytes.NewReader(append(framed, r.body...)))
+	if err != nil {
+		t.Errorf("a request of kind %v that cannot be read: %v", r.key, err)
+	}
+	return m
 }

@@ -1,0 +1,76 @@
+package kafka
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"slices"
+
+	kafkago "github.com/segmentio/kafka-go"
+	"github.com/segmentio/kafka-go/protocol"
+	"github.com/segmentio/kafka-go/protocol/metadata"
+)
+
+// What a user may do to a topic, as bits of Kafka's operations of ACLs.
+const (
+	mayRead  = 1 << 3
+	mayWrite = 1 << 4
+	unknown  = -1 << 31 // the broker does not tell
+)
+
+// checkRights asks for what a stream needs, so that what it would fail with is
+// found before anything is read: rights on topics that are there, and on
+// transactional ids, of which it takes one that no stream has.
+func (b *Broker) checkRights(ctx context.Context) error {
+	if err := b.checkTopicRights(ctx); err != nil {
+		return b.explain(err)
+	}
+	return b.explain(newProducer(b.client, b.names.check(), b.opts.TransactionTimeout).init(ctx, -1, -1, true))
+}
+
+func (b *Broker) checkTopicRights(ctx context.Context) error {
+	known, err := b.client.do(ctx, &metadata.Request{})
+	if err != nil {
+		return err
+	}
+	brokers := known.(*metadata.Response).Brokers
+	if len(brokers) == 0 {
+		return kafkago.BrokerNotAvailable
+	}
+	request := &metadata.Request{TopicNames: b.names.known(), IncludeTopicAuthorizedOperations: true}
+	answer, err := b.client.do(ctx, &rightsRequest{directed{Message: request, broker: brokers[0].NodeID, newest: 8}})
+	if err != nil {
+		return err
+	}
+	for _, t := range answer.(rightsAnswer).Message.(*metadata.Response).Topics {
+		may := t.TopicAuthorizedOperations
+		if t.ErrorCode != 0 || may == 0 || may == unknown {
+			continue
+		}
+		needs := map[string]int32{"Write": mayWrite}
+		if slices.Contains([]string{b.names.state(), b.names.ops()}, t.Name) {
+			needs["Read"] = mayRead
+		}
+		for right, bit := range needs {
+			if may&bit == 0 {
+				return fmt.Errorf("this user may not %s topic %s: %w", right, t.Name, kafkago.TopicAuthorizationFailed)
+			}
+		}
+	}
+	return nil
+}
+
+// rightsRequest is a request for metadata that a broker answers: kafka-go would answer
+// what it remembers, and takes no answer that looks like what it asks itself.
+type rightsRequest struct{ directed }
+
+// RawExchange sends the request within.
+func (a *rightsRequest) RawExchange(rw io.ReadWriter) (protocol.Message, error) {
+	answer, err := a.directed.RawExchange(rw)
+	if err != nil {
+		return nil, err
+	}
+	return rightsAnswer{answer}, nil
+}
+
+type rightsAnswer struct{ protocol.Message }
