@@ -76,7 +76,10 @@ func (o *childOrder) run(ctx context.Context) error {
 		all.Go(func() { failed <- o.commit(ctx, b, name) })
 	}
 	all.Wait()
-	err = errors.Join(<-failed)
+	close(failed)
+	for e := range failed {
+		err = errors.Join(err, e)
+	}
 	return errors.Join(err, b.Close())
 }
 
