@@ -188,7 +188,7 @@ func (t *tally) next(id events.Identity) int {
 
 func (t *tally) isNew(short uint64) bool {
 	if t.seen == nil {
-		t.seen = events.NewSet(cmp.Compare[uint64])
+		t.seen = events.NewSet(cmp.Compare[uint64], func(short uint64) uint64 { return short })
 	}
 	if !t.later {
 		return t.seen.Add(short)

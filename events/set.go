@@ -2,34 +2,75 @@ package events
 
 import "slices"
 
-// fewMembers is how many members of a [Set] are in a map.
-const fewMembers = 1 << 17
+const (
+	// fewMembers is how many members of a [Set] are in its table.
+	fewMembers = 1 << 17
+	// longRun is how long a sorted run of members may be that others are merged
+	// with: longer ones would take twice their memory for a moment.
+	longRun = 1 << 20
+	// perStep is how many members of a run share an entry of its index, about.
+	perStep = 16
+)
 
-// Set is a set that may grow very large: the latest members are in a map, and
-// what is more lies sorted in arrays, which take as much memory as the members
+// Set is a set that may grow very large: the latest members are in a hash table,
+// and what is more lies sorted in runs, which take as much memory as the members
 // themselves. Make it with [NewSet]. It is not for concurrent use.
 type Set[K comparable] struct {
 	compare func(a, b K) int
-	recent  map[K]struct{}
-	sorted  [][]K
+	number  func(K) uint64
+	table   []K // those that are in it; the zero K is an empty place
+	zero    bool
+	n       int // in the table
+	bits    int // of the table's length
+	runs    []run[K]
+	more    int // in runs
 }
 
-// NewSet returns an empty set of members in this order.
-func NewSet[K comparable](compare func(a, b K) int) *Set[K] {
-	return &Set[K]{compare: compare, recent: map[K]struct{}{}}
+// run are sorted members. Those with a number whose first bits are i begin at
+// starts[i] or, where there are none, would.
+type run[K comparable] struct {
+	members []K
+	starts  []uint32
+	shift   int // leaves the first bits
+}
+
+// NewSet returns an empty set of members in this order. The number of a member is
+// as random as that of a hash, and those of members that are in order are too.
+func NewSet[K comparable](compare func(a, b K) int, number func(K) uint64) *Set[K] {
+	return &Set[K]{compare: compare, number: number}
 }
 
 // Has says whether k is in the set.
 func (s *Set[K]) Has(k K) bool {
-	if _, ok := s.recent[k]; ok {
+	if _, found := s.find(k); found {
 		return true
 	}
-	for _, members := range s.sorted {
-		if _, ok := slices.BinarySearchFunc(members, k, s.compare); ok {
+	number := s.number(k)
+	for i := range s.runs {
+		r := &s.runs[i]
+		step := number >> r.shift
+		if _, found := slices.BinarySearchFunc(r.members[r.starts[step]:r.starts[step+1]], k, s.compare); found {
 			return true
 		}
 	}
 	return false
+}
+
+// find looks for k in the table, and returns the place where it is or would be.
+func (s *Set[K]) find(k K) (at int, found bool) {
+	var zero K
+	if k == zero {
+		return 0, s.zero
+	}
+	if len(s.table) == 0 {
+		return 0, false
+	}
+	for at = int(s.number(k) >> (64 - s.bits)); s.table[at] != zero; at = (at + 1) & (len(s.table) - 1) {
+		if s.table[at] == k {
+			return at, true
+		}
+	}
+	return at, false
 }
 
 // Add puts k into the set; it returns false when it was there.
@@ -37,18 +78,94 @@ func (s *Set[K]) Add(k K) bool {
 	if s.Has(k) {
 		return false
 	}
-	if len(s.recent) == fewMembers {
-		members := make([]K, 0, fewMembers)
-		for member := range s.recent {
-			members = append(members, member)
-		}
-		slices.SortFunc(members, s.compare)
-		s.sorted = append(s.sorted, members)
-		clear(s.recent)
-	}
-	s.recent[k] = struct{}{}
+	s.Put(k)
 	return true
 }
 
+// Put puts k into the set, in which it is not.
+func (s *Set[K]) Put(k K) {
+	var zero K
+	switch {
+	case k == zero:
+		s.zero = true
+		return
+	case s.n == fewMembers:
+		s.flush()
+	case 2*s.n >= len(s.table):
+		old := s.table
+		s.bits = max(6, s.bits+1)
+		s.table = make([]K, 1<<s.bits)
+		for _, member := range old {
+			if member != zero {
+				at, _ := s.find(member)
+				s.table[at] = member
+			}
+		}
+	}
+	at, found := s.find(k)
+	if !found {
+		s.table[at] = k
+		s.n++
+	}
+}
+
+// flush makes a run of what is in the table, and merges runs that are as long as
+// each other, so that there are few.
+func (s *Set[K]) flush() {
+	var zero K
+	members := make([]K, 0, s.n)
+	for _, member := range s.table {
+		if member == zero {
+			continue
+		}
+		// They lie in order, but for a few steps.
+		members = append(members, member)
+		for i := len(members) - 1; i > 0 && s.compare(members[i], members[i-1]) < 0; i-- {
+			members[i], members[i-1] = members[i-1], members[i]
+		}
+	}
+	clear(s.table)
+	s.more, s.n = s.more+len(members), 0
+	for n := len(s.runs); n > 0 && len(s.runs[n-1].members) <= len(members) && len(members) < longRun; n-- {
+		members = s.merge(s.runs[n-1].members, members)
+		s.runs = slices.Delete(s.runs, n-1, n)
+	}
+	s.runs = append(s.runs, s.index(members))
+}
+
+func (s *Set[K]) merge(a, b []K) []K {
+	out := make([]K, 0, len(a)+len(b))
+	for len(a) > 0 && len(b) > 0 {
+		if s.compare(a[0], b[0]) < 0 {
+			out, a = append(out, a[0]), a[1:]
+		} else {
+			out, b = append(out, b[0]), b[1:]
+		}
+	}
+	return append(append(out, a...), b...)
+}
+
+// index makes a run of sorted members.
+func (s *Set[K]) index(members []K) run[K] {
+	steps, shift := 1, 64
+	for steps*perStep < len(members) {
+		steps, shift = 2*steps, shift-1
+	}
+	r := run[K]{members: members, shift: shift, starts: make([]uint32, steps+1)}
+	for i, step := 0, 0; step < steps; step++ {
+		for i < len(members) && s.number(members[i])>>shift == uint64(step) {
+			i++
+		}
+		r.starts[step+1] = uint32(i)
+	}
+	return r
+}
+
 // Len returns how many members there are.
-func (s *Set[K]) Len() int { return len(s.recent) + len(s.sorted)*fewMembers }
+func (s *Set[K]) Len() int {
+	n := s.n + s.more
+	if s.zero {
+		n++
+	}
+	return n
+}

@@ -3,6 +3,7 @@ package ledger
 import (
 	"bytes"
 	"cmp"
+	"encoding/binary"
 	"slices"
 	"time"
 
@@ -87,6 +88,11 @@ func touches(a, b Range) bool {
 
 // Load takes an entry in.
 func (b *Book) Load(name string, e *Entry) {
+	b.take(name, e, func(id events.ID) { b.ids.Add(id) })
+}
+
+// take takes an entry in, of which add takes the ids.
+func (b *Book) take(name string, e *Entry, add func(events.ID)) {
 	p := b.pages[name]
 	if p == nil {
 		p = &page{name: name, window: e.Window, commit: e.Commit}
@@ -97,7 +103,7 @@ func (b *Book) Load(name string, e *Entry) {
 	}
 	p.loaded, p.ids = true, len(e.IDs)
 	for _, id := range e.IDs {
-		b.ids.Add(id)
+		add(id)
 	}
 	if p.versions != nil { // only its ids were dropped
 		return
@@ -163,7 +169,10 @@ func (b *Book) unload(pages []*page) {
 }
 
 func newIDs() *events.Set[events.ID] {
-	return events.NewSet(func(x, y events.ID) int { return bytes.Compare(x[:], y[:]) })
+	return events.NewSet(
+		func(x, y events.ID) int { return bytes.Compare(x[:], y[:]) },
+		func(id events.ID) uint64 { return binary.BigEndian.Uint64(id[:]) },
+	)
 }
 
 // Before returns the names of the entries whose windows ended before a time, but
@@ -198,7 +207,7 @@ func (b *Book) Len() (entries, ids int) { return len(b.pages), b.ids.Len() + len
 // is in the book until Mark.
 type Draft struct {
 	book    *Book
-	ids     map[events.ID]struct{}
+	ids     *events.Set[events.ID]
 	records map[events.Identity][]version
 	renew   time.Time
 	entry   Entry
@@ -206,7 +215,7 @@ type Draft struct {
 
 // Draft returns an empty draft.
 func (b *Book) Draft() *Draft {
-	return &Draft{book: b, ids: map[events.ID]struct{}{}}
+	return &Draft{book: b, ids: newIDs()}
 }
 
 // Renew has the draft write down again what it knows of a record that changes,
@@ -216,13 +225,9 @@ func (d *Draft) Renew(before time.Time) { d.renew = before }
 
 // Record checks a record that never changes; it returns false for a duplicate.
 func (d *Draft) Record(id events.ID) bool {
-	if d.book.ids.Has(id) {
+	if d.book.ids.Has(id) || !d.ids.Add(id) {
 		return false
 	}
-	if _, out := d.ids[id]; out {
-		return false
-	}
-	d.ids[id] = struct{}{}
 	d.entry.IDs = append(d.entry.IDs, id)
 	return true
 }
@@ -275,7 +280,7 @@ func (d *Draft) Entry() *Entry { return &d.entry }
 // Mark puts a committed draft into the book.
 func (d *Draft) Mark() {
 	if !d.Empty() {
-		d.book.Load(d.entry.Name(), &d.entry)
+		d.book.take(d.entry.Name(), &d.entry, d.book.ids.Put) // all are new to it
 	}
 }
 
