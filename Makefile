@@ -31,6 +31,10 @@ PORT     ?=
 
 .PHONY: build test race fuzz lint docs bench run check tools servers watchers kafka-up kafka-down kafka-test
 
+# Most tests wait for other processes: more of them run side by side than there are
+# processors.
+TEST := go test -race -shuffle=on -parallel 4
+
 # Runs a command with Apache Kafka beside it, where it can be had.
 WITH_KAFKA = deploy/kafka/with.sh $(or $(VERSION),$(KAFKA))
 
@@ -38,10 +42,10 @@ build: ## the program, static, into bin/
 	CGO_ENABLED=0 go build -trimpath -o bin/millrace ./cmd/millrace
 
 test: servers watchers ## the whole suite
-	$(WITH_KAFKA) go test -race -shuffle=on -timeout 30m ./...
+	$(WITH_KAFKA) $(TEST) -timeout 30m ./...
 
 race: servers ## the whole suite, COUNT times
-	$(WITH_KAFKA) go test -race -shuffle=on -count=$(COUNT) ./...
+	$(WITH_KAFKA) $(TEST) -timeout 90m -count=$(COUNT) ./...
 
 fuzz: ## every fuzz target, for FUZZTIME each
 	@grep -rEo --include='*_test.go' '^func Fuzz[A-Za-z0-9_]+' . | sed 's/:func / /' | while read -r file name; do \
@@ -74,7 +78,7 @@ kafka-down: ## stops it and removes its data
 	@deploy/kafka/down.sh "$(VERSION)" "$(PORT)"
 
 kafka-test: ## the tests of the Kafka broker alone, with VERSION; the fake one is the same for all
-	$(WITH_KAFKA) go test -race -shuffle=on -timeout 15m -skip Fake ./topics/kafka/...
+	$(WITH_KAFKA) $(TEST) -timeout 15m -skip Fake ./topics/kafka/...
 
 # A test fails on a page of docs/ that is not what the code says.
 check: lint test ## what CI runs

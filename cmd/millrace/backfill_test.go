@@ -228,6 +228,7 @@ const forgetful = fast + "overlap: 1m\nquiet: 1m\nsweep: {back: 1m}\n"
 // --replay it is published once more, each record once and marked, also over a
 // kill; and the same command goes on.
 func TestBackfillReplays(t *testing.T) {
+	t.Parallel()
 	w := startWorld(t, simulator.Options{Seed: 52, Backlog: 6_000, Span: 8 * time.Hour})
 	dir := filepath.Join(t.TempDir(), "data")
 	path := w.configure(t, settings{broker: embeddedIn(dir), extra: forgetful})
@@ -274,6 +275,7 @@ func TestBackfillReplays(t *testing.T) {
 // A backfill is paused, gone on with and cancelled beside a service, and one that
 // was stopped in its own process is gone on with by the service.
 func TestBackfillPauseAndCancel(t *testing.T) {
+	t.Parallel()
 	w := startWorld(t, simulator.Options{Seed: 53, Backlog: 20_000, Span: 10 * 24 * time.Hour})
 	from := w.since.UTC().Format(time.RFC3339)
 	w.since = time.Now().Add(-time.Hour)
@@ -332,6 +334,7 @@ func TestBackfillPauseAndCancel(t *testing.T) {
 // On a server of yours the command asks the service over the network, and takes
 // the stream itself where none answers.
 func TestBackfillOnAServerOfYours(t *testing.T) {
+	t.Parallel()
 	server := startServer(t)
 	server.await()
 	backfillOnAServerOfYours(t, server)

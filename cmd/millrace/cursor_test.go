@@ -110,6 +110,7 @@ func TestCursorBesideAService(t *testing.T) {
 }
 
 func TestCursorOnAServerOfYours(t *testing.T) {
+	t.Parallel()
 	server := startServer(t)
 	server.await()
 	cursorOnAServerOfYours(t, server)

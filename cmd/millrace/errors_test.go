@@ -153,6 +153,7 @@ func TestReadOnlyDirectory(t *testing.T) {
 // Nothing is lost when the disk fills up: the service waits, says so, and goes
 // on when there is space.
 func TestFullDisk(t *testing.T) {
+	t.Parallel()
 	w := startWorld(t, simulator.Options{Seed: 6, Backlog: 5_000, Span: time.Hour})
 	dir, listen, page := mount(t, 0, "size=64m"), freePort(t), freePort(t)
 	ballast := filepath.Join(dir, "ballast")

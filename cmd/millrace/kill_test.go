@@ -35,7 +35,10 @@ func moment(n int) <-chan time.Time {
 
 // Invariants 1, 2, 3 and 7: killed at any moment, with records coming in,
 // nothing is lost and nothing repeated.
-func TestKilledAtRandomMoments(t *testing.T) { killedAtRandomMoments(t, newListening) }
+func TestKilledAtRandomMoments(t *testing.T) {
+	t.Parallel()
+	killedAtRandomMoments(t, newListening)
+}
 
 func killedAtRandomMoments(t *testing.T, newTarget func(*testing.T) target) {
 	w := startAll(t, simulator.Options{Seed: 3, Backlog: 1_000, Span: time.Hour, Rate: 20, Identical: 0.1, ChangeBack: 0.3, Ties: 5, NetcoreSmallPages: true})
@@ -137,7 +140,10 @@ func (s *natsServer) url() string { return "nats://" + s.addr }
 // The same with a broker that is itself killed, again and again, while two
 // instances of the service are killed too: one of them holds a stream, the other
 // waits and takes over.
-func TestBrokerAndInstancesKilled(t *testing.T) { brokerAndInstancesKilled(t, startServer(t)) }
+func TestBrokerAndInstancesKilled(t *testing.T) {
+	t.Parallel()
+	brokerAndInstancesKilled(t, startServer(t))
+}
 
 // server is a target that is a process of its own.
 type server interface {

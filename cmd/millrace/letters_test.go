@@ -129,6 +129,7 @@ func TestDeadLettersBesideAService(t *testing.T) {
 }
 
 func TestDeadLettersOnAServerOfYours(t *testing.T) {
+	t.Parallel()
 	deadLettersOnAServerOfYours(t, func(t *testing.T) target {
 		server := startServer(t)
 		server.await()

@@ -27,7 +27,10 @@ func ids(all []event) []events.ID {
 	return out
 }
 
-func TestOnceIsExactlyOnce(t *testing.T) { onceIsExactlyOnce(t, newEmbedded) }
+func TestOnceIsExactlyOnce(t *testing.T) {
+	t.Parallel()
+	onceIsExactlyOnce(t, newEmbedded)
+}
 
 func onceIsExactlyOnce(t *testing.T, newTarget func(*testing.T) target) {
 	w := startAll(t, simulator.Options{Seed: 1, Backlog: *backlog, Span: *span, Corpus: *corpus, Identical: 0.05})

@@ -62,6 +62,7 @@ func big(t *testing.T, w *world, at time.Time) (records []string) {
 // What a broker does not take is kept in parts, byte for byte, and is published
 // once when it takes more, however often and by whomever that is asked.
 func TestTooLargeForTheBroker(t *testing.T) {
+	t.Parallel()
 	server := startServer(t)
 	server.startWith(largeRow / 4)
 	w := startWorld(t, simulator.Options{Seed: 23, Backlog: 100, Span: time.Hour})

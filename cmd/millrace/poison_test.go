@@ -234,6 +234,7 @@ func feedyouEndpoints(a simulator.Account) []string {
 
 // What is no object is dead, whole and with the reason, and nothing around it is.
 func TestPoisonOfFeedyou(t *testing.T) {
+	t.Parallel()
 	w := startWorld(t, simulator.Options{Seed: 21, Backlog: 300, Span: time.Hour})
 	at := time.Now().Add(-40 * time.Minute)
 	want := poisons()
@@ -284,6 +285,7 @@ func TestPoisonOfFeedyou(t *testing.T) {
 
 // The same between the records of an API that answers in pages.
 func TestPoisonOfDeepConverse(t *testing.T) {
+	t.Parallel()
 	w := startWorld(t, simulator.Options{Seed: 22, Backlog: 100, Span: time.Hour})
 	want := poisons()
 	at := time.Now().Add(-30 * time.Minute)

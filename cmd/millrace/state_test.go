@@ -116,7 +116,10 @@ const again = fast + "settle: 0s\noverlap: 6h\nquiet: 6h\n"
 
 // Invariants 1, 2 and 12 across brokers: what one has published the other does not
 // publish, however far back it reads again, and it goes on without a gap; and back.
-func TestStateMovesToAnotherBroker(t *testing.T) { stateMoves(t, newEmbedded(t), newEmbedded(t)) }
+func TestStateMovesToAnotherBroker(t *testing.T) {
+	t.Parallel()
+	stateMoves(t, newEmbedded(t), newEmbedded(t))
+}
 
 func stateMoves(t *testing.T, first, second target) {
 	w := startAll(t, simulator.Options{Seed: 80, Backlog: 1_000, Span: 4 * time.Hour, Rate: 50, Identical: 0.1, ChangeBack: 0.3})
@@ -168,7 +171,10 @@ func fed(t *testing.T, args ...string) (*child, io.WriteCloser) {
 
 // An import that is killed half-way leaves nothing that a service begins from, and
 // repeating it brings all that there was; also over what was there before.
-func TestImportKilled(t *testing.T) { importKilled(t, newEmbedded(t), *kills/2) }
+func TestImportKilled(t *testing.T) {
+	t.Parallel()
+	importKilled(t, newEmbedded(t), *kills/2)
+}
 
 func importKilled(t *testing.T, second target, times int) {
 	w := startBoth(t, simulator.Options{Seed: 81, Backlog: 6_000, Span: 8 * time.Hour, Identical: 0.1})

@@ -11,6 +11,7 @@ import (
 // in pages of a hundred, and identical messages of Netcore's users at one: each is
 // there once.
 func TestTiesLargerThanAPage(t *testing.T) {
+	t.Parallel()
 	const tie = 5_000
 	w := startSome(t, simulator.Options{Seed: 33, Backlog: 2 * tie, Span: *span, Ties: tie, Identical: 0.5}, nativeChat, netcore)
 	dir := filepath.Join(t.TempDir(), "data")

@@ -40,6 +40,7 @@ const (
 // moves and forgets, connections are cut, owners crash in the middle of
 // transactions, and others write on after they have lost the stream.
 func TestChaos(t *testing.T) {
+	t.Parallel()
 	for range *chaosRounds {
 		seed := *chaosSeed
 		if seed == 0 {

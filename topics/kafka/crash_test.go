@@ -44,6 +44,7 @@ var short = kafkatest.Options{Properties: map[string]string{"group.min.session.t
 // The broker is killed in the middle of transactions, at every step, and comes
 // back: all is there once.
 func TestBrokerIsKilled(t *testing.T) {
+	t.Parallel()
 	onVersions(t, func(t *testing.T, version kafkatest.Options) {
 		server := kafkatest.Start(t, version)
 		w := new(wire)
@@ -128,6 +129,7 @@ func commitSome(t *testing.T, s *stream, page int) (*stream, int) {
 
 // Processes that commit are killed again and again. Others go on.
 func TestOwnersAreKilled(t *testing.T) {
+	t.Parallel()
 	onVersions(t, func(t *testing.T, version kafkatest.Options) {
 		server := kafkatest.Start(t, version, short)
 		order := childOrder{Addr: server.Addr(), Prefix: "killed", Session: 300 * time.Millisecond, Transaction: 30 * time.Second}
@@ -165,6 +167,7 @@ func TestOwnersAreKilled(t *testing.T) {
 // may last, and another takes its stream. When it goes on it is refused, and does
 // the other no harm.
 func TestStoppedOwner(t *testing.T) {
+	t.Parallel()
 	onVersions(t, func(t *testing.T, version kafkatest.Options) {
 		server := kafkatest.Start(t, version, short)
 		for _, place := range []string{beforeProduce, beforeEnd, afterEnd} {

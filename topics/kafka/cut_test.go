@@ -13,6 +13,7 @@ import (
 // Each kind of request of the commit path loses its connection, before it
 // arrives, in the middle, and after it took effect.
 func TestConnectionsAreCut(t *testing.T) {
+	t.Parallel()
 	t.Run("fake", func(t *testing.T) {
 		connectionsAreCut(t, fake(t, kfake.NumBrokers(1)).ListenAddrs()[0])
 	})

@@ -151,6 +151,7 @@ func rights(t *testing.T, g guarded) {
 }
 
 func TestUnusableBrokers(t *testing.T) {
+	t.Parallel()
 	t.Run("nobody listens", func(t *testing.T) {
 		wantRefused(t, Options{Brokers: []string{"127.0.0.1:1"}}, "127.0.0.1:1", "broker.kafka.brokers")
 	})
@@ -209,6 +210,7 @@ func makeConfigured(t *testing.T, addr, name string, partitions int32, configs m
 
 // Topics that change under a broker that is open.
 func TestTopicsChange(t *testing.T) {
+	t.Parallel()
 	addr := kafkatest.Addr(t)
 	prepared := func(t *testing.T) (*Broker, *stream, *logged) {
 		log := new(logged)

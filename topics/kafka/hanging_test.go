@@ -178,6 +178,7 @@ func TestRepairFailsAtFirst(t *testing.T) {
 
 // Whoever takes the stream from a dead owner repairs what that one has left.
 func TestSuccessorRepairs(t *testing.T) {
+	t.Parallel()
 	for name, f := range map[string]fate{"committed": cutAfter, "aborted": cutBefore} {
 		t.Run(name, func(t *testing.T) {
 			h := newHanging(t)

@@ -42,6 +42,7 @@ func wantHeld(t *testing.T, s *stream) {
 // The broker that keeps the group is gone, with all connections to it: another
 // one keeps it from then on.
 func TestLeaseFollowsItsCoordinator(t *testing.T) {
+	t.Parallel()
 	cluster := fake(t)
 	w := new(wire)
 	b := open(t, Options{Brokers: cluster.ListenAddrs(), dial: w.dial, session: fakeSession})
@@ -63,6 +64,7 @@ func TestLeaseFollowsItsCoordinator(t *testing.T) {
 
 // Whoever gets the stream after a long wait has it for sure.
 func TestLeaseAfterALongWait(t *testing.T) {
+	t.Parallel()
 	cluster := fake(t)
 	opts := Options{Brokers: cluster.ListenAddrs(), session: fakeSession}
 	first, b := begin(t, open(t, opts), testKey, "a"), open(t, opts)
@@ -86,6 +88,7 @@ func TestLeaseAfterALongWait(t *testing.T) {
 // A member that dies while the group forms anew holds it up for a session. Whoever
 // has the stream keeps it.
 func TestMemberDiesWhileJoining(t *testing.T) {
+	t.Parallel()
 	cluster := fake(t)
 	opts := Options{Brokers: cluster.ListenAddrs(), session: fakeSession}
 	held := begin(t, open(t, opts), testKey, "a")
@@ -195,6 +198,7 @@ func TestLeaderGivesTheStreamAway(t *testing.T) {
 // An Acquire that ends early leaves no member behind, which others would have to
 // wait for.
 func TestAcquireCancelled(t *testing.T) {
+	t.Parallel()
 	cluster := fake(t)
 	w := new(wire)
 	opts := Options{Brokers: cluster.ListenAddrs(), session: 10 * time.Second}

@@ -17,6 +17,7 @@ import (
 // TestPubSubGuarded publishes and reads over TLS, each with the least rights that
 // will do, and is told which are missing.
 func TestPubSubGuarded(t *testing.T) {
+	t.Parallel()
 	certificates := kafkatest.NewCertificates(t)
 	b := kafkatest.Start(t, kafkatest.TLS(certificates), kafkatest.ACLs(kafkatest.User{Name: "writer", Password: "w-secret"}, kafkatest.User{Name: "reader", Password: "r-secret"}))
 	authority, err := os.ReadFile(certificates.CA)

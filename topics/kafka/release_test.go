@@ -201,6 +201,7 @@ func TestCloseWithoutACluster(t *testing.T) {
 
 // Close ends what waits for a stream, and waits for it.
 func TestCloseDuringAcquire(t *testing.T) {
+	t.Parallel()
 	cluster := fake(t)
 	opts := Options{Brokers: cluster.ListenAddrs(), session: 10 * time.Second}
 	begin(t, open(t, opts), testKey, "a")

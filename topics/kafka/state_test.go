@@ -58,6 +58,7 @@ func TestReadingUnderAQuota(t *testing.T) {
 // A broker answers that a transaction is committed before it shows: whoever has
 // committed sees it nevertheless.
 func TestLedgerShowsWhatWasJustCommitted(t *testing.T) {
+	t.Parallel()
 	addr := kafkatest.Addr(t)
 	b := open(t, Options{Brokers: []string{addr}, Partitions: 3, Prefix: prefixOn(t, addr)})
 	s := begin(t, b, testKey, "a")

@@ -20,6 +20,7 @@ const (
 )
 
 func TestSuiteFake(t *testing.T) {
+	t.Parallel()
 	topictest.Run(t, topictest.Harness{Shared: true, New: func(t *testing.T) topictest.Backend {
 		cluster := fake(t)
 		return topictest.Backend{Open: func(t *testing.T) topics.Broker {
@@ -30,6 +31,7 @@ func TestSuiteFake(t *testing.T) {
 
 // One broker, so that a proxy in front of it carries everything.
 func TestSuiteFakeWithCuts(t *testing.T) {
+	t.Parallel()
 	topictest.Run(t, topictest.Harness{Shared: true, Cut: true, New: func(t *testing.T) topictest.Backend {
 		cluster := fake(t, kfake.NumBrokers(1))
 		return cuttable(Options{Brokers: cluster.ListenAddrs(), Partitions: 3, session: fakeSession})
@@ -37,6 +39,7 @@ func TestSuiteFakeWithCuts(t *testing.T) {
 }
 
 func TestSuiteReal(t *testing.T) {
+	t.Parallel()
 	addr := kafkatest.Addr(t)
 	topictest.Run(t, topictest.Harness{Shared: true, Cut: true, New: func(t *testing.T) topictest.Backend {
 		return cuttable(Options{Brokers: []string{addr}, Partitions: 2, Prefix: prefixOn(t, addr)})

@@ -27,6 +27,7 @@ func TestTailCommittedReal(t *testing.T) {
 // TestTailCompactedReal reads what a real broker's cleaner has left: batches
 // without their last records, and markers without a transaction.
 func TestTailCompactedReal(t *testing.T) {
+	t.Parallel()
 	broker := kafkatest.Start(t, kafkatest.Options{Properties: map[string]string{"log.cleaner.backoff.ms": "100"}})
 	addresses := []string{broker.Addr()}
 	c := writer(t, addresses, "")
