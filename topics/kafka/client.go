@@ -224,7 +224,8 @@ func again(err error) bool {
 	case kafkago.UnknownTopicOrPartition, kafkago.LeaderNotAvailable, kafkago.NotLeaderForPartition, kafkago.RequestTimedOut,
 		kafkago.BrokerNotAvailable, kafkago.ReplicaNotAvailable, kafkago.NetworkException, kafkago.GroupLoadInProgress,
 		kafkago.GroupCoordinatorNotAvailable, kafkago.NotCoordinatorForGroup, kafkago.NotEnoughReplicas,
-		kafkago.NotEnoughReplicasAfterAppend, kafkago.ConcurrentTransactions, kafkago.KafkaStorageError, kafkago.OffsetNotAvailable:
+		kafkago.NotEnoughReplicasAfterAppend, kafkago.ConcurrentTransactions, kafkago.KafkaStorageError, kafkago.OffsetNotAvailable,
+		notAttempted:
 		return true
 	}
 	return false

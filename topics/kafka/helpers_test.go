@@ -2,6 +2,7 @@ package kafka
 
 import (
 	"context"
+	"os"
 	"testing"
 	"time"
 
@@ -21,7 +22,17 @@ const fakeSession = 2 * time.Second
 // fake starts brokers in this process.
 func fake(t *testing.T, opts ...kfake.Opt) *kfake.Cluster {
 	t.Helper()
-	c, err := kfake.NewCluster(append([]kfake.Opt{kfake.NumBrokers(3), kfake.GroupMinSessionTimeout(time.Millisecond)}, opts...)...)
+	return newFake(t, append([]kfake.Opt{kfake.NumBrokers(3), kfake.GroupMinSessionTimeout(time.Millisecond)}, opts...)...)
+}
+
+// newFake starts a cluster in this process, unless only real ones are asked for:
+// it is the same for each version of those.
+func newFake(t *testing.T, opts ...kfake.Opt) *kfake.Cluster {
+	t.Helper()
+	if os.Getenv("MILLRACE_TEST_FAKE") == "off" {
+		t.Skip("MILLRACE_TEST_FAKE is off")
+	}
+	c, err := kfake.NewCluster(opts...)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -109,12 +109,8 @@ func (p *producer) add(ctx context.Context, parts []partition) error {
 		}
 		for _, t := range answer.(*addpartitionstotxn.Response).Results {
 			for _, r := range t.Results {
-				// Kafka calls 55 OPERATION_NOT_ATTEMPTED: another partition is the cause.
-				if r.ErrorCode == 0 || r.ErrorCode == 55 && err != nil {
-					continue
-				}
-				if err == nil || errors.Is(err, kafkago.Error(55)) {
-					err = fmt.Errorf("%s/%d: %w", t.Name, r.PartitionIndex, failed(r.ErrorCode))
+				if r.ErrorCode != 0 {
+					err = worse(err, fmt.Errorf("%s/%d: %w", t.Name, r.PartitionIndex, failed(r.ErrorCode)))
 				}
 			}
 		}
@@ -178,11 +174,23 @@ func wrote(parts []*part, answer *produce.Response) (err error) {
 		if !told {
 			one = fmt.Errorf("%s/%d: the answer does not tell", to.topic, to.id)
 		}
-		if err == nil || again(err) {
-			err = one
-		}
+		err = worse(err, one)
 	}
 	return err
+}
+
+// notAttempted is what Kafka says of a partition because of another one; in 3.9
+// also in answer to a Produce, whose transaction the leader asks the coordinator
+// about. kafka-go has another name for it.
+const notAttempted = kafkago.Error(55)
+
+// worse returns which of the errors of two partitions is told: one that waiting
+// does not help against, if there is one, else the first that has a cause.
+func worse(a, b error) error {
+	if a == nil || errors.Is(a, notAttempted) || again(a) && !again(b) {
+		return b
+	}
+	return a
 }
 
 // end ends the transaction.

@@ -29,12 +29,7 @@ func readCluster(t *testing.T, partitions int32, types []string, opts ...kfake.O
 	for _, eventType := range types {
 		opts = append(opts, kfake.SeedTopics(partitions, names{"millrace"}.topic(eventType)))
 	}
-	cluster, err := kfake.NewCluster(opts...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(cluster.Close)
-	return cluster
+	return newFake(t, opts...)
 }
 
 // readBroker is a broker that has looked at nothing.
