@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -36,8 +37,8 @@ const (
 //
 // Topics must exist. Messages with the same metadata ce_partitionkey, which
 // becomes the record's key, go to one partition, that which the Java client and
-// the Broker choose; those without it all go to one. Messages of a partition stay
-// in order as long as Publish returns no error.
+// the Broker choose; those without it all go to one. Messages with one key stay in
+// order as long as Publish returns no error.
 //
 // A message's metadata become headers of the same name. Names that begin with
 // millrace-, in any case, stay behind. A UUID that is not the metadata ce_id is in
@@ -246,12 +247,18 @@ func (w *topicWriter) write(records []kafkago.Message) []error {
 		}
 		var left []kafkago.Message
 		var leftIndex []int
-		for i, err := range each {
+		behind := map[string]bool{} // keys of later messages that are stored: nothing may follow those
+		for i, err := range slices.Backward(each) {
 			errs[index[i]] = w.explain(err)
-			if w.notYet(err, time.Since(began)) {
+			key := string(records[i].Key)
+			if err == nil {
+				behind[key] = true
+			} else if !behind[key] && w.notYet(err, time.Since(began)) {
 				left, leftIndex = append(left, records[i]), append(leftIndex, index[i])
 			}
 		}
+		slices.Reverse(left)
+		slices.Reverse(leftIndex)
 		if records, index = left, leftIndex; len(records) > 0 {
 			pause(context.Background(), wait)
 		}
