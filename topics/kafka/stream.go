@@ -37,6 +37,9 @@ type stream struct {
 	// while the broker's own must be read first.
 	last  stamp
 	known bool
+	// proven: what was read of the state is all there was, as a transaction of ours
+	// has followed it.
+	proven bool
 	calls sync.Mutex // held by Commit, Checkpoint and Forget, for Release
 
 	preparingMu sync.Mutex
