@@ -40,7 +40,7 @@ type stream struct {
 	// proven: what was read of the state is all there was, as a transaction of ours
 	// has followed it.
 	proven bool
-	calls sync.Mutex // held by Commit, Checkpoint and Forget, for Release
+	calls  sync.Mutex // held by Commit, Checkpoint and Forget, for Release
 
 	preparingMu sync.Mutex
 	preparing   *preparation // nil where nothing was begun
