@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/segmentio/kafka-go/protocol"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -339,5 +340,28 @@ func alterTopic(t *testing.T, addr, name, setting, value string) {
 	answer, err := request.RequestWith(t.Context(), writer(t, []string{addr}, ""))
 	if err != nil || answer.Resources[0].ErrorCode != 0 {
 		t.Fatalf("setting %s of %s: %v, %+v", setting, name, err, answer)
+	}
+}
+
+// While the settings of topics are asked for again the limits stay: what is larger
+// than topics usually take would become a dead letter.
+func TestLimitsStayWhileTheyAreAskedFor(t *testing.T) {
+	const size = "4000000"
+	w := new(wire)
+	b := open(t, Options{
+		Brokers: fake(t, kfake.NumBrokers(1)).ListenAddrs(), dial: w.dial,
+		TopicConfig: map[string]string{"max.message.bytes": size}, StateConfig: map[string]string{"max.message.bytes": size},
+	})
+	before := b.Limits()
+	if before.Bytes < 3_900_000 {
+		t.Errorf("topics take %s bytes, and the limits are %+v", size, before)
+	}
+	met := w.once(protocol.DescribeConfigs, cutBefore)
+	if err := b.examine(t.Context(), nil); err == nil {
+		t.Error("the question was answered")
+	}
+	waitFor(t, "the question is cut off", met)
+	if now := b.Limits(); now != before {
+		t.Errorf("the limits are %+v, and were %+v", now, before)
 	}
 }
