@@ -41,8 +41,8 @@ const (
 // order as long as Publish returns no error.
 //
 // A message's metadata become headers of the same name. Names that begin with
-// millrace-, in any case, stay behind. A UUID that is not the metadata ce_id is in
-// the header _watermill_message_uuid.
+// millrace-, in any case, stay behind. The UUID of a message without the metadata
+// ce_id is in the header _watermill_message_uuid.
 type Publisher struct {
 	opts  Options
 	names names
