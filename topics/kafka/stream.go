@@ -40,7 +40,7 @@ type stream struct {
 	// proven: what was read of the state is all there was, as a transaction of ours
 	// has followed it.
 	proven bool
-	calls  sync.Mutex // held by Commit, Checkpoint and Forget, for Release
+	calls  sync.Mutex // held by all calls but Lost and Release, for Release
 
 	preparingMu sync.Mutex
 	preparing   *preparation // nil where nothing was begun
@@ -285,6 +285,8 @@ func (s *stream) catchUp(ctx context.Context) error {
 
 // Entries lists the names of the ledger entries that are kept, sorted.
 func (s *stream) Entries(ctx context.Context) ([]string, error) {
+	s.calls.Lock()
+	defer s.calls.Unlock()
 	ctx, cancel := s.b.bound(ctx)
 	defer cancel()
 	if err := s.catchUp(ctx); err != nil {
@@ -295,6 +297,8 @@ func (s *stream) Entries(ctx context.Context) ([]string, error) {
 
 // Entry reads one ledger entry.
 func (s *stream) Entry(ctx context.Context, name string) ([]byte, error) {
+	s.calls.Lock()
+	defer s.calls.Unlock()
 	ctx, cancel := s.b.bound(ctx)
 	defer cancel()
 	if err := s.catchUp(ctx); err != nil {
