@@ -11,7 +11,9 @@ import (
 	"github.com/segmentio/kafka-go/protocol"
 	"github.com/segmentio/kafka-go/protocol/fetch"
 	"github.com/segmentio/kafka-go/protocol/listoffsets"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/millrace-io/millrace/topics"
 )
@@ -125,4 +127,65 @@ func TestOldCheckpointIsShown(t *testing.T) {
 	s = begin(t, b, testKey, "c")
 	commit(t, s, numbered(testKey, 2, 10))
 	judge(t, b.names.prefix, cluster.ListenAddrs()[0], result{key: testKey, commits: 3, size: 10})
+}
+
+// A place is not given up because a broker that leads no more does not have it.
+func TestPlaceIsNotThereYet(t *testing.T) {
+	cluster := readCluster(t, 1, []string{"sms"})
+	b := readBroker(t, cluster.ListenAddrs())
+	late := &behind{RoundTripper: b.client.trip, topic: smsTopic}
+	b.client.trip = late
+	c := writer(t, cluster.ListenAddrs(), "")
+	write(t, c, smsTopic, 0, "0", "1", "2")
+	ctx, cancel := context.WithTimeout(t.Context(), readPatience)
+	defer cancel()
+	r := newReader(ctx, b.client, b.log)
+	defer r.close()
+	r.add(partition{smsTopic, 0}, 0)
+	var got []string
+	read := func(n int) {
+		for len(got) < n {
+			err := r.read(func(_ *cursor, rec *record) error {
+				got = append(got, string(rec.value))
+				return nil
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	read(3)
+	late.stand(1, 1)
+	cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Fetch}, Err: kerr.OffsetOutOfRange})
+	write(t, c, smsTopic, 0, "3")
+	read(4)
+	if got[3] != "3" {
+		t.Errorf("read %q", got)
+	}
+}
+
+// A topic that was made anew is read from its start.
+func TestTopicIsMadeAnew(t *testing.T) {
+	t.Parallel()
+	cluster := fake(t, kfake.NumBrokers(1))
+	makeTopic := func() {
+		if err := cluster.CreateTopic(smsTopic, 1, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	makeTopic()
+	c := writer(t, cluster.ListenAddrs(), "")
+	write(t, c, smsTopic, 0, "0", "1", "2")
+	messages := subscribed(t, t.Context(), newSubscriber(t, Options{Brokers: cluster.ListenAddrs()}, shortly("")), smsTopic)
+	for range 3 {
+		received(t, messages).Ack()
+	}
+	deleteTopics(t, cluster.ListenAddrs()[0], smsTopic)
+	makeTopic()
+	write(t, writer(t, cluster.ListenAddrs(), ""), smsTopic, 0, "anew")
+	m := received(t, messages)
+	if string(m.Payload) != "anew" {
+		t.Errorf("read %q", m.Payload)
+	}
+	m.Ack()
 }
