@@ -37,7 +37,7 @@ const (
 )
 
 // TestChaos commits many pages of several streams while the cluster refuses,
-// moves and forgets, connections are cut, owners crash in the middle of
+// moves and forgets, and gives what is old, connections are cut, owners crash in the middle of
 // transactions, and others write on after they have lost the stream.
 func TestChaos(t *testing.T) {
 	t.Parallel()
@@ -66,7 +66,8 @@ type chaos struct {
 	calm     bool // nothing goes wrong any more
 	brokers  []*Broker
 	zombies  []*stream
-	guarded  map[string]int16 // the last epoch that was guarded in asking for the next, by transactional id
+	guarded  map[string]int16           // the last epoch that was guarded in asking for the next, by transactional id
+	read     map[events.StreamKey]int64 // how far owners had read the state
 	counts   map[string]int
 
 	faulty   chan struct{} // wakes whoever gives the cluster another fault
@@ -75,7 +76,7 @@ type chaos struct {
 
 func runChaos(t *testing.T, seed uint64) {
 	c := &chaos{
-		t: t, cluster: fake(t), prefix: "chaos", rng: rand.New(rand.NewPCG(seed, 0)), guarded: map[string]int16{}, counts: map[string]int{}, faulty: make(chan struct{}, 1),
+		t: t, cluster: fake(t), prefix: "chaos", rng: rand.New(rand.NewPCG(seed, 0)), guarded: map[string]int16{}, read: map[events.StreamKey]int64{}, counts: map[string]int{}, faulty: make(chan struct{}, 1),
 	}
 	c.asker = writer(t, c.cluster.ListenAddrs(), "")
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
@@ -239,13 +240,19 @@ func (c *chaos) own(ctx context.Context, key events.StreamKey, owner string) (do
 	w.use(c.rule)
 	var b *Broker
 	for b == nil {
-		if b, err = Open(ctx, c.options(w)); ctx.Err() != nil {
+		if b, _ = Open(ctx, c.options(w)); ctx.Err() != nil {
 			return false, ctx.Err()
 		}
 	}
 	c.mu.Lock()
 	c.brokers = append(c.brokers, b)
+	read := c.read[key]
 	c.mu.Unlock()
+	late := &behind{RoundTripper: b.client.trip, topic: b.names.state()}
+	b.client.trip = late
+	if read > 0 && c.chance(3, "old checkpoints") {
+		late.stand(read, 2+c.pick(3))
+	}
 	held, err := b.Acquire(ctx, key, owner, nil)
 	if err != nil {
 		return false, err
@@ -267,6 +274,12 @@ func (c *chaos) own(ctx context.Context, key events.StreamKey, owner string) (do
 				c.count("lost")
 				return false, nil
 			default:
+			}
+			c.mu.Lock()
+			c.read[key] = s.state.next
+			c.mu.Unlock()
+			if c.chance(20, "old reads") {
+				late.stand(s.state.next, 1+c.pick(4))
 			}
 			switch {
 			case page == chaosPages:

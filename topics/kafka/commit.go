@@ -226,10 +226,13 @@ func (s *stream) transact(ctx context.Context) error {
 	if err := s.send(ctx); err != nil {
 		return err
 	}
+	if err := s.prove(ctx); err != nil {
+		return err
+	}
 	if err := s.producer.end(ctx, true); err != nil {
 		return err
 	}
-	s.producer.doubt = false
+	s.proven, s.producer.doubt = true, false
 	clear(s.decided) // the end of this one would be theirs too
 	s.note(identity{s.producer.pid, s.producer.epoch}, decidedCommit)
 	return nil

@@ -1,6 +1,7 @@
 package kafka
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -175,16 +176,17 @@ func (b *Broker) examine(ctx context.Context, missing []string) error {
 			})
 		}
 	}
-	b.setLimits(defaultMessageBytes)
+	limit := 0
 	if len(request.Resources) > 0 {
 		answer, err := b.client.do(ctx, request)
 		if err != nil {
 			return fmt.Errorf("read the settings of topics on Kafka at %s: %w", b.client.where, err)
 		}
-		if err := b.judge(answer.(*describeconfigs.Response)); err != nil {
+		if limit, err = b.judge(answer.(*describeconfigs.Response)); err != nil {
 			return err
 		}
 	}
+	b.setLimits(cmp.Or(limit, defaultMessageBytes))
 	return b.checkState(ctx, missing)
 }
 
@@ -195,36 +197,34 @@ const (
 	headersRoom = 512
 )
 
-func (b *Broker) judge(r *describeconfigs.Response) error {
-	smallest, where := 0, ""
+// judge returns how many bytes the topics of commits take; 0 where nobody says.
+func (b *Broker) judge(r *describeconfigs.Response) (smallest int, err error) {
+	where := ""
 	for _, t := range r.Resources {
 		if err := failed(t.ErrorCode); err != nil {
 			if errors.Is(err, kafkago.UnknownTopicOrPartition) || errors.Is(err, kafkago.TopicAuthorizationFailed) {
 				continue // what may not be asked for is taken to be as Kafka makes it
 			}
-			return fmt.Errorf("read the settings of topic %s on Kafka at %s: %w", t.ResourceName, b.client.where, err)
+			return 0, fmt.Errorf("read the settings of topic %s on Kafka at %s: %w", t.ResourceName, b.client.where, err)
 		}
 		for _, c := range t.ConfigEntries {
 			switch c.ConfigName {
 			case "cleanup.policy":
 				if err := b.judgePolicy(t.ResourceName, c.ConfigValue); err != nil {
-					return err
+					return 0, err
 				}
 			case "max.message.bytes":
-				if n, err := strconv.Atoi(c.ConfigValue); err == nil && (smallest == 0 || n < smallest) {
+				n, err := strconv.Atoi(c.ConfigValue)
+				if err == nil && t.ResourceName != b.names.ops() && (smallest == 0 || n < smallest) {
 					smallest, where = n, t.ResourceName
 				}
 			}
 		}
 	}
-	if smallest == 0 {
-		return nil
+	if smallest > 0 && smallest < leastMessageBytes {
+		return 0, fmt.Errorf("topic %s on Kafka at %s takes messages up to %d bytes, and millrace needs %d: raise its max.message.bytes", where, b.client.where, smallest, leastMessageBytes)
 	}
-	if smallest < leastMessageBytes {
-		return fmt.Errorf("topic %s on Kafka at %s takes messages up to %d bytes, and millrace needs %d: raise its max.message.bytes", where, b.client.where, smallest, leastMessageBytes)
-	}
-	b.setLimits(smallest)
-	return nil
+	return smallest, nil
 }
 
 // leastMessageBytes is what a checkpoint with its cursors may need.

@@ -37,7 +37,8 @@ type page struct {
 type part struct {
 	partition
 	batches []batch
-	written int // how many of them are in the transaction
+	written int   // how many of them are in the transaction
+	offset  int64 // of the last of these
 }
 
 // batch is one record batch: the size that a request wants in front of it, the

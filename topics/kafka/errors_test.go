@@ -13,6 +13,7 @@ import (
 	"time"
 
 	kafkago "github.com/segmentio/kafka-go"
+	"github.com/segmentio/kafka-go/protocol"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -365,5 +366,28 @@ func TestWorse(t *testing.T) {
 	}
 	if final(at(notAttempted)) {
 		t.Error("it stops the stream")
+	}
+}
+
+// While the settings of topics are asked for again the limits stay: what is larger
+// than topics usually take would become a dead letter.
+func TestLimitsStayWhileTheyAreAskedFor(t *testing.T) {
+	const size = "4000000"
+	w := new(wire)
+	b := open(t, Options{
+		Brokers: fake(t, kfake.NumBrokers(1)).ListenAddrs(), dial: w.dial,
+		TopicConfig: map[string]string{"max.message.bytes": size}, StateConfig: map[string]string{"max.message.bytes": size},
+	})
+	before := b.Limits()
+	if before.Bytes < 3_900_000 {
+		t.Errorf("topics take %s bytes, and the limits are %+v", size, before)
+	}
+	met := w.once(protocol.DescribeConfigs, cutBefore)
+	if err := b.examine(t.Context(), nil); err == nil {
+		t.Error("the question was answered")
+	}
+	waitFor(t, "the question is cut off", met)
+	if now := b.Limits(); now != before {
+		t.Errorf("the limits are %+v, and were %+v", now, before)
 	}
 }

@@ -158,19 +158,19 @@ func (p *producer) send(ctx context.Context, parts []*part) error {
 // wrote notes which partitions have taken their batch, and returns the worst
 // error of the others.
 func wrote(parts []*part, answer *produce.Response) (err error) {
-	codes := map[partition]int16{}
+	answers := map[partition]produce.ResponsePartition{}
 	for _, t := range answer.Topics {
 		for _, r := range t.Partitions {
-			codes[partition{t.Topic, r.Partition}] = r.ErrorCode
+			answers[partition{t.Topic, r.Partition}] = r
 		}
 	}
 	for _, to := range parts {
-		code, told := codes[to.partition]
-		if told && (code == 0 || kafkago.Error(code) == kafkago.DuplicateSequenceNumber) {
-			to.written++
+		r, told := answers[to.partition]
+		if told && (r.ErrorCode == 0 || kafkago.Error(r.ErrorCode) == kafkago.DuplicateSequenceNumber) {
+			to.written, to.offset = to.written+1, r.BaseOffset
 			continue
 		}
-		one := fmt.Errorf("%s/%d: %w", to.topic, to.id, failed(code))
+		one := fmt.Errorf("%s/%d: %w", to.topic, to.id, failed(r.ErrorCode))
 		if !told {
 			one = fmt.Errorf("%s/%d: the answer does not tell", to.topic, to.id)
 		}

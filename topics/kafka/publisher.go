@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -36,12 +37,12 @@ const (
 //
 // Topics must exist. Messages with the same metadata ce_partitionkey, which
 // becomes the record's key, go to one partition, that which the Java client and
-// the Broker choose; those without it all go to one. Messages of a partition stay
-// in order as long as Publish returns no error.
+// the Broker choose; those without it all go to one. Messages with one key stay in
+// order as long as Publish returns no error.
 //
 // A message's metadata become headers of the same name. Names that begin with
-// millrace-, in any case, stay behind. A UUID that is not the metadata ce_id is in
-// the header _watermill_message_uuid.
+// millrace-, in any case, stay behind. The UUID of a message without the metadata
+// ce_id is in the header _watermill_message_uuid.
 type Publisher struct {
 	opts  Options
 	names names
@@ -94,7 +95,7 @@ var errPublisherClosed = errors.New("the publisher is closed")
 // Publish stores messages of one topic, in their order, and returns when all
 // replicas in sync have them. An error is a [*topics.PublishError] that tells the
 // messages which are not known to be stored from the others; publish those again,
-// or all of them. It gives up after about a minute. A message whose context has
+// or all of them. After any other error none is stored. It gives up after about a minute. A message whose context has
 // ended is not stored; one that ends later ends nothing. Safe for concurrent use.
 func (p *Publisher) Publish(topic string, messages ...*message.Message) error {
 	p.life.RLock()
@@ -143,7 +144,9 @@ func (p *Publisher) Close() error {
 	}
 	p.closed = true
 	for _, w := range p.topics {
-		_ = w.writer.Close() // it has nothing to write any more
+		if w.writer != nil {
+			_ = w.writer.Close() // it has nothing to write any more
+		}
 		w.client.close()
 	}
 	return nil
@@ -154,9 +157,10 @@ func (p *Publisher) Close() error {
 type topicWriter struct {
 	topic  string
 	client *client
-	begun  sync.Once
-	writer *kafkago.Writer
-	limit  int // bytes of a record batch
+
+	mu     sync.Mutex
+	writer *kafkago.Writer // nil before begin; then it stays
+	limit  int             // bytes of a record batch
 }
 
 func (p *Publisher) writer(topic string) (*topicWriter, error) {
@@ -175,40 +179,73 @@ func (p *Publisher) writer(topic string) (*topicWriter, error) {
 		p.topics[topic] = w
 	}
 	p.mu.Unlock()
-	w.begun.Do(func() { w.begin(codecs[p.opts.Compression]) })
-	return w, nil
+	return w, w.begin(codecs[p.opts.Compression])
 }
 
 // batchRoom is what a record batch has beside its records, and more.
 const batchRoom = 100
 
-func (w *topicWriter) begin(codec kafkago.Compression) {
-	c := w.client
-	w.limit = c.messageLimit(w.topic)
-	w.writer = &kafkago.Writer{
-		Addr: c.addr, Topic: w.topic, Transport: c.transport, Balancer: partitioner, RequiredAcks: kafkago.RequireAll,
-		Compression: codec, BatchTimeout: publishLinger, BatchSize: publishBatch, BatchBytes: int64(w.limit - batchRoom),
-		WriteTimeout: c.wait / 2, ReadTimeout: c.wait / 2,
+// begin learns what the topic takes, unless it was learned before.
+func (w *topicWriter) begin(codec kafkago.Compression) error {
+	w.mu.Lock()
+	begun := w.writer != nil
+	w.mu.Unlock()
+	if begun {
+		return nil
+	}
+	limit, err := w.learn()
+	if err != nil {
+		return w.explain(err)
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if c := w.client; w.writer == nil {
+		w.limit = limit
+		w.writer = &kafkago.Writer{
+			Addr: c.addr, Topic: w.topic, Transport: c.transport, Balancer: partitioner, RequiredAcks: kafkago.RequireAll,
+			Compression: codec, BatchTimeout: publishLinger, BatchSize: publishBatch, BatchBytes: int64(limit - batchRoom),
+			WriteTimeout: c.wait / 2, ReadTimeout: c.wait / 2,
+		}
+	}
+	return nil
+}
+
+// learn asks how many bytes a record batch of the topic may have, until it is told.
+func (w *topicWriter) learn() (limit int, err error) {
+	began := time.Now()
+	for wait := retryFirst; ; wait = min(2*wait, retryMost) {
+		limit, err = w.client.messageLimit(w.topic)
+		most := publishWait
+		if errors.Is(err, kafkago.UnknownTopicOrPartition) {
+			most = unknownWait
+		}
+		if err == nil || !again(err) || time.Since(began) > most {
+			return limit, err
+		}
+		pause(context.Background(), wait)
 	}
 }
 
 // messageLimit is how many bytes a record batch of a topic may have. Where the
-// cluster does not tell it is what topics have unless they say otherwise.
-func (c *client) messageLimit(topic string) int {
+// user may not know it is what topics have unless they say otherwise.
+func (c *client) messageLimit(topic string) (int, error) {
 	answer, err := c.do(context.Background(), &describeconfigs.Request{Resources: []describeconfigs.RequestResource{{
 		ResourceType: int8(kafkago.ResourceTypeTopic), ResourceName: topic, ConfigNames: []string{"max.message.bytes"},
 	}}})
 	if err != nil {
-		return defaultMessageBytes
+		return 0, err
 	}
 	for _, t := range answer.(*describeconfigs.Response).Resources {
+		if err := failed(t.ErrorCode); err != nil && again(err) {
+			return 0, err
+		}
 		for _, e := range t.ConfigEntries {
 			if n, err := strconv.Atoi(e.ConfigValue); err == nil && e.ConfigName == "max.message.bytes" {
-				return n
+				return n, nil
 			}
 		}
 	}
-	return defaultMessageBytes
+	return defaultMessageBytes, nil
 }
 
 // check refuses a message that cannot be stored.
@@ -246,12 +283,18 @@ func (w *topicWriter) write(records []kafkago.Message) []error {
 		}
 		var left []kafkago.Message
 		var leftIndex []int
-		for i, err := range each {
+		behind := map[string]bool{} // keys of later messages that are stored: nothing may follow those
+		for i, err := range slices.Backward(each) {
 			errs[index[i]] = w.explain(err)
-			if w.notYet(err, time.Since(began)) {
+			key := string(records[i].Key)
+			if err == nil {
+				behind[key] = true
+			} else if !behind[key] && w.notYet(err, time.Since(began)) {
 				left, leftIndex = append(left, records[i]), append(leftIndex, index[i])
 			}
 		}
+		slices.Reverse(left)
+		slices.Reverse(leftIndex)
 		if records, index = left, leftIndex; len(records) > 0 {
 			pause(context.Background(), wait)
 		}

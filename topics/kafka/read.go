@@ -28,7 +28,8 @@ const (
 	// A partition that fails is left alone for retryFirst, and then for longer.
 	retryFirst = 20 * time.Millisecond
 	retryMost  = time.Second
-	// troubleAfter is for how long a partition fails before it is told.
+	// troubleAfter is for how long a partition fails before it is told, or is taken
+	// for one that was made anew.
 	troubleAfter = 10 * time.Second
 )
 
@@ -354,11 +355,11 @@ func (r *reader) relocate(p *cursor) error {
 	case p.next < start:
 		r.log.Warn("records were deleted before they were read: reading goes on behind them",
 			"partition", p.String(), "from", p.next, "to", start)
-	case p.next > end:
+	case p.next > end && !p.since.IsZero() && time.Since(p.since) > troubleAfter:
 		r.log.Warn("a partition is shorter than what was read of it, so its topic was made anew or has lost its end: all of it is read",
 			"partition", p.String(), "read", p.next, "end", end)
 	default:
-		// A new leader that did not know yet how far it may give.
+		// A leader that does not know yet how far it may give, or that it leads no more.
 		return fmt.Errorf("reading %s at %d: %w", p.partition, p.next, kafkago.ReplicaNotAvailable)
 	}
 	p.next, p.stable, p.idle = start, -1, 0

@@ -92,7 +92,27 @@ func (s *stream) resolve(ctx context.Context) error {
 		}
 	}
 	clear(s.decided)
-	s.producer.troubled = false
+	s.proven, s.producer.troubled = false, false
+	return nil
+}
+
+// prove makes sure, before a transaction ends, that what was read of the state is
+// all there was: a broker that is cut off from the others, and does not know that
+// it leads a partition no more, gives what is old. It takes nothing new, so where
+// the transaction has written to the state its records must be found.
+func (s *stream) prove(ctx context.Context) error {
+	if s.proven {
+		return nil
+	}
+	if err := s.state.catchUp(ctx); err != nil {
+		return err
+	}
+	if wrote := s.page.index[s.home].offset; s.state.next <= wrote {
+		return fmt.Errorf("%s/%d ends at %d for who reads it, and was written to at %d: its leader has changed", s.home.topic, s.home.id, s.state.next, wrote)
+	}
+	if now := s.state.checkpoint.stamp; now != s.last {
+		return s.unlike(now)
+	}
 	return nil
 }
 

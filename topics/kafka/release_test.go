@@ -218,3 +218,22 @@ func TestCloseDuringAcquire(t *testing.T) {
 	}
 	wantMembers(t, cluster, b.names.hold(testKey), 1)
 }
+
+// Release may come while the ledger is read and the next epoch is taken.
+func TestReleaseWhileTheLedgerIsRead(t *testing.T) {
+	cluster := fake(t, kfake.NumBrokers(1))
+	b := open(t, Options{Brokers: cluster.ListenAddrs(), session: fakeSession})
+	for _, read := range []func(*stream) error{
+		func(s *stream) error { _, err := s.Entries(t.Context()); return err },
+		func(s *stream) error { _, err := s.Entry(t.Context(), "entry.0"); return err },
+	} {
+		s := begin(t, b, testKey, "a")
+		refused := cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.InitProducerID}, Err: kerr.ConcurrentTransactions, Count: -1})
+		commit(t, s, numbered(testKey, 0, 5))
+		var reading sync.WaitGroup
+		reading.Go(func() { _ = read(s) }) // it may fail, as the stream is given up
+		s.Release()
+		reading.Wait()
+		refused.Remove()
+	}
+}

@@ -37,7 +37,10 @@ type stream struct {
 	// while the broker's own must be read first.
 	last  stamp
 	known bool
-	calls sync.Mutex // held by Commit, Checkpoint and Forget, for Release
+	// proven: what was read of the state is all there was, as a transaction of ours
+	// has followed it.
+	proven bool
+	calls  sync.Mutex // held by all calls but Lost and Release, for Release
 
 	preparingMu sync.Mutex
 	preparing   *preparation // nil where nothing was begun
@@ -282,6 +285,8 @@ func (s *stream) catchUp(ctx context.Context) error {
 
 // Entries lists the names of the ledger entries that are kept, sorted.
 func (s *stream) Entries(ctx context.Context) ([]string, error) {
+	s.calls.Lock()
+	defer s.calls.Unlock()
 	ctx, cancel := s.b.bound(ctx)
 	defer cancel()
 	if err := s.catchUp(ctx); err != nil {
@@ -292,6 +297,8 @@ func (s *stream) Entries(ctx context.Context) ([]string, error) {
 
 // Entry reads one ledger entry.
 func (s *stream) Entry(ctx context.Context, name string) ([]byte, error) {
+	s.calls.Lock()
+	defer s.calls.Unlock()
 	ctx, cancel := s.b.bound(ctx)
 	defer cancel()
 	if err := s.catchUp(ctx); err != nil {

@@ -18,7 +18,7 @@ type SubscriberOptions struct {
 	// Kafka remembers its place in each. Without a group a subscriber gets every
 	// message, and its place is forgotten when it ends.
 	Group string
-	// OnlyNew lets a group that has no place in a partition yet, or a subscriber
+	// OnlyNew lets a group that has no place in the topic yet, or a subscriber
 	// without a group, begin with what is stored after Subscribe has returned. By
 	// default they begin with the oldest message that is kept.
 	OnlyNew bool

@@ -72,7 +72,8 @@ func TestSubscribeOnlyNew(t *testing.T) {
 	for p := range int32(3) {
 		write(t, c, smsTopic, p, "meanwhile")
 	}
-	messages := subscribed(t, t.Context(), newSubscriber(t, opts, how), smsTopic)
+	s := newSubscriber(t, opts, how)
+	messages := subscribed(t, t.Context(), s, smsTopic)
 	for range 3 {
 		m := received(t, messages)
 		if string(m.Payload) != "meanwhile" {
@@ -80,6 +81,15 @@ func TestSubscribeOnlyNew(t *testing.T) {
 		}
 		m.Ack()
 	}
+	s.Close()
+	// And it reads all of a partition that was added while no member was there.
+	growTopic(t, opts.Brokers[0], smsTopic, 4)
+	write(t, writer(t, opts.Brokers, ""), smsTopic, 3, "added")
+	m := received(t, subscribed(t, t.Context(), newSubscriber(t, opts, how), smsTopic))
+	if string(m.Payload) != "added" {
+		t.Errorf("read %q", m.Payload)
+	}
+	m.Ack()
 }
 
 // TestSubscribePosition tells where a message lies, and passes over what was

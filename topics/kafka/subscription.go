@@ -23,7 +23,7 @@ type subscription struct {
 	end    context.CancelFunc
 	stop   func() bool
 
-	ends  map[partition]int64 // where the partitions ended when Subscribe was called; nil where that does not matter
+	ends  map[partition]int64 // where the partitions ended when Subscribe was called; nil where what has no place is read from its start
 	group *group              // nil: none
 }
 
@@ -48,7 +48,10 @@ func (b *subscription) find(ctx context.Context) error {
 		return nil
 	}
 	b.group = newGroup(b)
-	_, err = b.group.places(ctx, places)
+	stored, err := b.group.places(ctx, places)
+	if len(stored) > 0 {
+		b.ends = nil // the group is not new: where it has no place a partition was added
+	}
 	return err
 }
 
