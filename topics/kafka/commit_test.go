@@ -1,9 +1,13 @@
 package kafka
 
 import (
+	"fmt"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/segmentio/kafka-go/protocol"
+	"github.com/twmb/franz-go/pkg/kfake"
 
 	"github.com/millrace-io/millrace/events"
 )
@@ -44,4 +48,32 @@ func TestLeadersMoveInMidTransaction(t *testing.T) {
 		t.Errorf("partitions moved: %v; ends of transactions from then on: %d, want 1", moved, ends)
 	}
 	judge(t, b.names.prefix, cluster.ListenAddrs()[0], result{key: testKey, commits: 2, size: 50})
+}
+
+// What is large may be longer on its way than other requests: it is not sent again
+// and again.
+func TestLargeRequestsHaveTheirTime(t *testing.T) {
+	t.Parallel()
+	const wait = 500 * time.Millisecond
+	w := new(wire)
+	b := open(t, Options{Brokers: fake(t, kfake.NumBrokers(1)).ListenAddrs(), Partitions: 4, Compression: "none", dial: w.dial, requestWait: wait})
+	s := begin(t, b, testKey, "a")
+	commit(t, s, numbered(testKey, 0, 10))
+	large := numbered(testKey, 1, 10)
+	for i := range large.Messages {
+		large.Messages[i].Data = fmt.Appendf(nil, `{"n":%d,"pad":%q}`, 10+i, strings.Repeat("x", 300_000))
+	}
+	var sent int
+	w.use(func(r request) fate {
+		if r.key == protocol.Produce {
+			sent++
+			<-time.After(2 * wait) // it goes over a slow link
+		}
+		return pass
+	})
+	commit(t, s, large)
+	w.use(nil)
+	if sent != 1 {
+		t.Errorf("it was sent %d times", sent)
+	}
 }

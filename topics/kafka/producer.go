@@ -118,12 +118,16 @@ func (p *producer) add(ctx context.Context, parts []partition) error {
 	})
 }
 
+// slowLink is how many bytes a second reach a broker at least: what is large may
+// be longer on its way than other requests.
+const slowLink = 1 << 20
+
 // send writes all batches for these partitions, which have one leader, until
 // something fails. A request takes one batch for each.
 func (p *producer) send(ctx context.Context, parts []*part) error {
 	for {
 		request := &rawproduce.Request{TransactionalID: p.id, Acks: -1, Timeout: int32(p.client.wait.Milliseconds())}
-		at := map[string]int{}
+		at, size := map[string]int{}, 0
 		var sent []*part
 		for _, to := range parts {
 			if to.written == len(to.batches) {
@@ -136,15 +140,16 @@ func (p *producer) send(ctx context.Context, parts []*part) error {
 				at[to.topic] = i
 				request.Topics = append(request.Topics, rawproduce.RequestTopic{Topic: to.topic})
 			}
-			t := &request.Topics[i]
+			t, data := &request.Topics[i], to.batches[to.written].data
 			t.Partitions = append(t.Partitions, rawproduce.RequestPartition{
-				Partition: to.id, RecordSet: protocol.RawRecordSet{Reader: bytes.NewReader(to.batches[to.written].data)},
+				Partition: to.id, RecordSet: protocol.RawRecordSet{Reader: bytes.NewReader(data)},
 			})
+			size += len(data)
 		}
 		if len(sent) == 0 {
 			return nil
 		}
-		answer, err := p.client.do(ctx, request)
+		answer, err := p.client.doWithin(ctx, p.client.wait+time.Duration(size/slowLink)*time.Second, request)
 		if err != nil {
 			p.stray.Store(true)
 			return err
