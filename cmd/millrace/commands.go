@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"reflect"
 	"runtime"
 	"runtime/debug"
 	"slices"
@@ -235,12 +236,15 @@ func outputFlag(c *cobra.Command, format *string) *cobra.Command {
 	return c
 }
 
-// list prints a result as a table or as JSON.
+// list prints a result as a table or as JSON. A list of nothing is [], not null.
 func (p *program) list(format string, value any, table func(io.Writer) error) error {
 	switch format {
 	case "table":
 		return table(p.out)
 	case "json":
+		if v := reflect.ValueOf(value); v.Kind() == reflect.Slice && v.IsNil() {
+			value = []any{}
+		}
 		e := json.NewEncoder(p.out)
 		e.SetIndent("", "  ")
 		return e.Encode(value)
