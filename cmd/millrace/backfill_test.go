@@ -310,7 +310,18 @@ func TestBackfillPauseAndCancel(t *testing.T) {
 	if paused.State != app.BackfillPaused || !strings.Contains(must(t, "status", "-c", path), ": paused, ") {
 		t.Errorf("it is %+v", paused)
 	}
-	must(t, "backfill", "resume", "support/messages", fmt.Sprint(paused.Number), "-c", path)
+	number := fmt.Sprint(paused.Number)
+	follower = startChild(t, "backfill", "resume", "support/messages", number, "-c", path)
+	await(t, follower, func() bool {
+		return strings.Contains(follower.notes.String(), "backfill "+number+" is resumed") && one(t, path, "support/messages").State == app.BackfillReading
+	})
+	must(t, "backfill", "pause", "support/messages", "-c", path)
+	if code := follower.wait(10 * time.Second); code != 0 || !strings.Contains(follower.notes.String(), "backfill "+number+" is paused") {
+		t.Errorf("who resumed it ends with %d and says:\n%s", code, follower.notes)
+	}
+	if out, notes := mustSay(t, "backfill", "resume", "support/messages", number, "--detach", "-c", path); !strings.Contains(out, "backfill "+number+" is resumed") || notes != "" {
+		t.Errorf("resume --detach says:\n%s%s", out, notes)
+	}
 	must(t, "backfill", "pause", "support/messages", "-c", path)
 	must(t, append(begin, "--detach")...)
 	await(t, c, func() bool { return one(t, path, "support/messages").At.After(paused.At) })
@@ -325,7 +336,18 @@ func TestBackfillPauseAndCancel(t *testing.T) {
 		t.Errorf("exit code %d:\n%s", code, c.notes)
 	}
 	rewrite(t, path, "rate: 8/s", "rate: 5000/s")
-	must(t, "backfill", "support", "--from", from, "-c", path)
+	begin[1] = "support"
+	must(t, append(begin, "--detach")...)
+	must(t, "backfill", "pause", "support/messages", "-c", path)
+	_, said = mustSay(t, "backfill", "resume", "support/messages", "--detach", "-c", path)
+	if list := must(t, "backfill", "list", "support/messages", "-c", path); !strings.Contains(said, "it is read when one does") || !strings.Contains(list, app.BackfillWaiting) {
+		t.Errorf("resume --detach without a service says:\n%s%s", said, list)
+	}
+	out, said := mustSay(t, "backfill", "resume", "support/messages", "-c", path)
+	if !strings.Contains(said, "it is read here") || !strings.Contains(out, "is done") {
+		t.Errorf("resume without a service says:\n%s%s", said, out)
+	}
+	must(t, begin...)
 	compareAll(t, readTopics(t, dir), w.Account())
 }
 
