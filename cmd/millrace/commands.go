@@ -79,6 +79,10 @@ func (p *program) check() *cobra.Command {
 			if err := p.list(format, results, func(w io.Writer) error { return app.WriteCheck(w, results) }); err != nil {
 				return err
 			}
+			var wrong *app.CheckError
+			if errors.As(failed, &wrong) {
+				wrong.Brief = format == "json" // which has it all
+			}
 			return failed
 		},
 	}
