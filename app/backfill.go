@@ -229,8 +229,10 @@ func ResumeBackfills(ctx context.Context, file *config.File, name string, number
 		return err
 	}
 	f.follow(s, a)
-	if err := f.learn(ctx); err != nil {
-		return err
+	if !opts.Detach {
+		if err := f.learn(ctx); err != nil {
+			return err
+		}
 	}
 	return f.end(ctx, opts.Detach)
 }
