@@ -3,6 +3,7 @@ package millrace_test
 import (
 	"bytes"
 	"cmp"
+	"context"
 	"encoding/json"
 	"flag"
 	"fmt"
@@ -97,6 +98,7 @@ func metricsPage(t *testing.T) string {
 	registry := prometheus.NewRegistry()
 	seen := &recorder{Registerer: registry}
 	connectors.NewMetrics(seen)
+	app.RegisterReady(seen, func(context.Context) error { return nil })
 	pipeline.New(&connectors.Stream{Connector: "connector"}, pipeline.Options{Log: slog.New(slog.DiscardHandler), Metrics: pipeline.NewMetrics(seen)})
 	for _, c := range seen.collectors {
 		populate(t, c)

@@ -90,6 +90,7 @@ func New(ctx context.Context, opts Options) (_ *App, err error) {
 	if a.broker, err = openBroker(ctx, opts.Config, opts.Log, toServe); err != nil {
 		return nil, err
 	}
+	RegisterReady(registry, a.broker.Ready)
 	if a.http, err = listenHTTP(opts.Config.HTTP.Listen, registry); err != nil {
 		return nil, errors.Join(err, a.broker.Close())
 	}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/millrace-io/millrace/config"
+	"github.com/millrace-io/millrace/connectors"
 	"github.com/millrace-io/millrace/ledger"
 	"github.com/millrace-io/millrace/pipeline"
 )
@@ -135,35 +136,49 @@ func ListBackfills(ctx context.Context, file *config.File, name string, log *slo
 // What ChangeBackfills does.
 const (
 	PauseBackfill  = pipeline.BackfillPause
-	ResumeBackfill = pipeline.BackfillResume
 	CancelBackfill = pipeline.BackfillCancel
 )
 
-// ChangeBackfills pauses, resumes or cancels backfills of the one stream that is named.
+// ChangeBackfills pauses or cancels backfills of the one stream that is named.
 // The number 0 stands for all that have not ended. It returns what commands call the
 // stream.
 func ChangeBackfills(ctx context.Context, file *config.File, name, do string, number uint64, log *slog.Logger) (stream string, p *pipeline.BackfillPlan, err error) {
-	o, streams, err := openStreams(ctx, file, name, toOperate, log)
+	o, s, err := openStream(ctx, file, name, log)
 	if err != nil {
 		return "", nil, err
 	}
 	defer o.close()
-	if len(streams) != 1 {
-		return "", nil, &UsageError{fmt.Errorf("%s has %d streams: name one, as CONNECTOR/STREAM", name, len(streams))}
-	}
-	a, err := o.carryOut(ctx, streams[0], request{Ask: askBackfill, Backfill: &pipeline.BackfillRequest{Do: do, Number: number}})
+	a, err := o.carryOut(ctx, s, request{Ask: askBackfill, Backfill: &pipeline.BackfillRequest{Do: do, Number: number}})
 	if err != nil {
 		return "", nil, err
 	}
-	return called(streams[0]), a.Backfill, nil
+	return called(s), a.Backfill, nil
+}
+
+// openStream is openStreams for a command about one stream.
+func openStream(ctx context.Context, file *config.File, name string, log *slog.Logger) (*operator, *connectors.Stream, error) {
+	o, streams, err := openStreams(ctx, file, name, toOperate, log)
+	if err != nil {
+		return nil, nil, err
+	}
+	if len(streams) != 1 {
+		o.close()
+		return nil, nil, &UsageError{fmt.Errorf("%s has %d streams: name one, as CONNECTOR/STREAM", name, len(streams))}
+	}
+	return o, streams[0], nil
 }
 
 // BackfillOptions say what is read, and who follows it.
 type BackfillOptions struct {
 	From, To time.Time // a zero To is as far as live reads have come
 	Replay   bool      // publish again what is published, marked
-	Detach   bool      // do not wait for its end
-	Show     *Bar      // shows how it goes; required
+	Follow
+}
+
+// Follow says who follows backfills to their end.
+type Follow struct {
+	Detach bool // nobody: do not wait for their end
+	Show   *Bar // shows how they go; required
 }
 
 // Backfill begins a backfill of each stream that CONNECTOR[/STREAM] names and
@@ -186,18 +201,38 @@ func Backfill(ctx context.Context, file *config.File, name string, opts Backfill
 			continue
 		}
 		opts.Show.begun(s, a)
-		f.all = append(f.all, f.follow(s, a))
+		f.follow(s, a)
 	}
 	if !opts.Detach && len(f.all) > 0 { // what is refused is not told after hours only
 		for _, err := range errs {
 			opts.Show.note("%v\n", err)
 		}
 	}
-	if opts.Detach || len(f.all) == 0 {
-		if opts.Detach && len(f.all) > 0 {
-			opts.Show.detached(f.all)
-		}
-		return errors.Join(errs...)
+	return errors.Join(append(errs, f.end(ctx, opts.Detach))...)
+}
+
+// ResumeBackfills has backfills of the one stream that is named go on, and follows
+// them as [Backfill] does. The number 0 stands for all that have not ended.
+func ResumeBackfills(ctx context.Context, file *config.File, name string, number uint64, opts Follow, log *slog.Logger) error {
+	o, s, err := openStream(ctx, file, name, log)
+	if err != nil {
+		return err
 	}
-	return errors.Join(append(errs, f.run(ctx))...)
+	defer o.close()
+	f := &follower{operator: o, show: opts.Show}
+	ask := &pipeline.BackfillRequest{Do: pipeline.BackfillResume, Number: number}
+	a, err := o.carryOut(ctx, s, request{Ask: askBackfill, Backfill: ask, detach: opts.Detach})
+	if err != nil {
+		return err
+	}
+	if err := WriteChanged(opts.Show.out, called(s), a.Backfill, "resumed"); err != nil {
+		return err
+	}
+	f.follow(s, a)
+	if !opts.Detach {
+		if err := f.learn(ctx); err != nil {
+			return err
+		}
+	}
+	return f.end(ctx, opts.Detach)
 }

@@ -17,15 +17,16 @@ type follower struct {
 	operator *operator
 	show     *Bar
 	all      []*followed
-	asked    time.Time // when the services were asked last
-	silent   time.Time // since when nobody answers; zero when somebody does
+	reads    []*pipeline.Ingest // that carry out some of them in this process
+	asked    time.Time          // when the services were asked last
+	silent   time.Time          // since when nobody answers; zero when somebody does
 }
 
 // followed is one backfill that is followed.
 type followed struct {
 	stream *connectors.Stream
 	plan   *pipeline.BackfillPlan
-	ingest *pipeline.Ingest // what carries it out in this process; nil where a service does
+	ingest *pipeline.Ingest // what carries it out in this process, with others of the stream; nil where a service does
 	status StreamStatus     // as it was last seen
 	seen   BackfillStatus
 	ended  bool  // the ingest has, with err
@@ -59,15 +60,45 @@ func (f *followed) look(s StreamStatus) {
 	}
 }
 
-// follow makes what a follower knows of one backfill.
-func (f *follower) follow(s *connectors.Stream, a *answer) *followed {
-	one := &followed{stream: s, plan: a.Backfill}
+// follow has the backfills of one stream followed.
+func (f *follower) follow(s *connectors.Stream, a *answer) {
+	var ingest *pipeline.Ingest
 	if a.own {
 		o := f.operator.ingestOptions()
 		o.Only = connectors.Backfill
-		one.ingest = pipeline.New(s, o)
+		ingest = pipeline.New(s, o)
+		f.reads = append(f.reads, ingest)
 	}
-	return one
+	for _, number := range a.Backfill.Numbers {
+		plan := *a.Backfill
+		plan.Numbers = []uint64{number}
+		f.all = append(f.all, &followed{stream: s, plan: &plan, ingest: ingest})
+	}
+}
+
+// learn finds out what is read by backfills of which only the numbers are known.
+func (f *follower) learn(ctx context.Context) error {
+	all, err := look(ctx, f.operator.broker)
+	if err != nil {
+		return err
+	}
+	for _, one := range f.all {
+		for _, b := range all[one.stream.Key.String()].Backfills {
+			if b.Number == one.number() {
+				one.plan.From, one.plan.To, one.plan.Replay = b.From, b.To, b.Replay
+			}
+		}
+	}
+	return nil
+}
+
+// end follows all to their end, or, with detach, says who does without that.
+func (f *follower) end(ctx context.Context, detach bool) error {
+	f.show.unserved(f.all, detach)
+	if detach || len(f.all) == 0 {
+		return nil
+	}
+	return f.run(ctx)
 }
 
 const (
@@ -83,14 +114,12 @@ func (f *follower) run(ctx context.Context) error {
 	defer reads.Wait()
 	defer stop()
 	type ending struct {
-		one *followed
-		err error
+		ingest *pipeline.Ingest
+		err    error
 	}
-	ended := make(chan ending, len(f.all))
-	for _, one := range f.all {
-		if one.ingest != nil {
-			reads.Go(func() { ended <- ending{one, one.ingest.Run(reading)} })
-		}
+	ended := make(chan ending, len(f.reads))
+	for _, ingest := range f.reads {
+		reads.Go(func() { ended <- ending{ingest, ingest.Run(reading)} })
 	}
 	tick := time.NewTicker(redrawEvery)
 	defer tick.Stop()
@@ -104,7 +133,11 @@ func (f *follower) run(ctx context.Context) error {
 		}
 		select {
 		case e := <-ended:
-			e.one.ended, e.one.err = true, e.err
+			for _, one := range f.all {
+				if one.ingest == e.ingest {
+					one.ended, one.err = true, e.err
+				}
+			}
 		case <-tick.C:
 		case <-ctx.Done():
 			reads.Wait()

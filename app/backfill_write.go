@@ -78,16 +78,21 @@ func (b *Bar) begun(s *connectors.Stream, a *answer) {
 		text += "; " + counted(p.Before, "other is", "others are") + " read first"
 	}
 	b.note("%s\n", text)
-	if a.own {
-		b.note("%s: no service runs; it is read here, in this process\n", name)
-	}
 }
 
-// detached says who carries out what nobody follows.
-func (b *Bar) detached(all []*followed) {
+// unserved says what becomes of those that no service reads: they are read here, or,
+// with detach, when a service runs.
+func (b *Bar) unserved(all []*followed, detach bool) {
+	told := map[string]bool{}
 	for _, one := range all {
-		if one.ingest != nil {
+		if one.ingest == nil || told[one.name()] {
+			continue
+		}
+		told[one.name()] = true
+		if detach {
 			b.note("%s: no service runs; it is read when one does\n", one.name())
+		} else {
+			b.note("%s: no service runs; it is read here, in this process\n", one.name())
 		}
 	}
 }

@@ -25,13 +25,43 @@ type CheckResult struct {
 	Result  string `json:"result"` // "valid", "ok" or what is wrong
 	// Notes are what a person should know of the settings; nil: nothing.
 	Notes []string `json:"notes,omitempty"`
+
+	failed bool // Result is an error
+}
+
+// CheckError tells all that a check found wrong. Its cause, and so the exit code,
+// is the first.
+type CheckError struct {
+	Results []CheckResult // of all that was tried
+	Err     error
+	Brief   bool // says how many only, for who has the results already
+}
+
+func (e *CheckError) Unwrap() error { return e.Err }
+
+// Error holds each result that is wrong, whole: a table only says that there is one.
+func (e *CheckError) Error() string {
+	var wrong []string
+	for _, r := range e.Results {
+		if r.failed {
+			wrong = append(wrong, r.What+": "+r.Result)
+		}
+	}
+	summary := fmt.Sprintf("%d of %s failed", len(wrong), counted(len(e.Results), "trial", "trials"))
+	switch {
+	case e.Brief:
+		return summary
+	case len(wrong) == 1:
+		return wrong[0]
+	}
+	return summary + ":\n  " + strings.Join(wrong, "\n  ")
 }
 
 // probeTimeout bounds each credential's and the broker's trial.
 const probeTimeout = 20 * time.Second
 
 // Check tells what a configuration, which is valid, leads to. With connect it
-// tries each credential and the broker; the error is the first that failed.
+// tries each credential and the broker; what failed is a [*CheckError].
 func Check(ctx context.Context, file *config.File, connect bool, log *slog.Logger) ([]CheckResult, error) {
 	transport := connectors.NewTransport()
 	defer transport.CloseIdleConnections()
@@ -48,9 +78,9 @@ func Check(ctx context.Context, file *config.File, connect bool, log *slog.Logge
 			defer cancel()
 			r.Result = "ok"
 			if err := try(ctx); err != nil {
-				r.Result = err.Error()
+				r.Result, r.failed = err.Error(), true
 				if failed == nil {
-					failed = fmt.Errorf("%s: %w", r.What, err)
+					failed = err
 				}
 			}
 		}
@@ -79,7 +109,10 @@ func Check(ctx context.Context, file *config.File, connect bool, log *slog.Logge
 	if file.Broker.Kind == config.KindKafka && file.Broker.Kafka.Exposed() {
 		results[len(results)-1].Notes = []string{"sasl is plain without tls: the password crosses the network as it is. Add broker.kafka.tls ({} for the system's certificates), or take a scram mechanism"}
 	}
-	return results, failed
+	if failed != nil {
+		return results, &CheckError{Results: results, Err: failed}
+	}
+	return results, nil
 }
 
 // brokerAccount says in the table where the broker is, without what may be secret.
@@ -133,7 +166,8 @@ func streamNames(c *connectors.Connector) string {
 	return strings.Join(names, ", ")
 }
 
-// WriteCheck writes a table, and the notes below it.
+// WriteCheck writes a table, and the notes below it. What is wrong is too long for
+// it, and stands in the error.
 func WriteCheck(w io.Writer, results []CheckResult) error {
 	t := tabwriter.NewWriter(w, 2, 8, 2, ' ', 0)
 	fmt.Fprintln(t, "WHAT\tKIND\tACCOUNT\tSTREAMS\tRESULT")
@@ -142,7 +176,11 @@ func WriteCheck(w io.Writer, results []CheckResult) error {
 		if many := 1 + strings.Count(streams, ","); many > 3 {
 			streams = fmt.Sprint(many)
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", r.What, r.Kind, r.Account, streams, r.Result)
+		result := r.Result
+		if r.failed {
+			result = "failed"
+		}
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", r.What, r.Kind, r.Account, streams, result)
 	}
 	if err := t.Flush(); err != nil {
 		return err

@@ -14,6 +14,28 @@ import (
 	"github.com/millrace-io/millrace/topics"
 )
 
+// readyWait bounds how long the broker is asked whether it can take commits; for
+// metrics less, as Prometheus waits for all of them.
+const (
+	readyWait       = 5 * time.Second
+	readyScrapeWait = 3 * time.Second
+)
+
+// RegisterReady registers the metric that says what /readyz says. The broker is asked
+// whenever the metrics are.
+func RegisterReady(reg prometheus.Registerer, ready func(context.Context) error) {
+	reg.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "millrace_broker_ready", Help: "1 when the broker can be reached and take commits, as /readyz says; else 0.",
+	}, func() float64 {
+		ctx, cancel := context.WithTimeout(context.Background(), readyScrapeWait)
+		defer cancel()
+		if ready(ctx) != nil {
+			return 0
+		}
+		return 1
+	}))
+}
+
 // httpServer serves /metrics, /healthz and /readyz; nil serves nothing.
 type httpServer struct {
 	listener net.Listener
@@ -59,7 +81,7 @@ func (s *httpServer) serve(ctx context.Context, broker topics.Broker) error {
 	// Ready is about the broker and our own state: a vendor that is away is not
 	// a reason to restart or to take the service out.
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
-		ctx, cancel := context.WithTimeout(r.Context(), 5*time.Second)
+		ctx, cancel := context.WithTimeout(r.Context(), readyWait)
 		defer cancel()
 		if err := broker.Ready(ctx); err != nil {
 			http.Error(w, err.Error(), http.StatusServiceUnavailable)

@@ -269,7 +269,7 @@ func (o *operator) carryOut(ctx context.Context, s *connectors.Stream, r request
 		if err := o.settled(s, "no service replays its dead letters", false); err != nil {
 			return nil, err
 		}
-	case r.Ask == askBackfill && r.Backfill.Do == pipeline.BackfillBegin && !r.detach:
+	case r.Ask == askBackfill && slices.Contains([]string{pipeline.BackfillBegin, pipeline.BackfillResume}, r.Backfill.Do) && !r.detach:
 		if err := o.settled(s, "no service runs that would read it", true); err != nil {
 			return nil, err
 		}

@@ -158,12 +158,12 @@ func (i *importer) prepare(ctx context.Context, held []heldStream, replace bool)
 			if err == nil {
 				t.commits, said = there.Commits, "it was read up to "+when(there.Live.At)
 			}
-			taken = append(taken, fmt.Sprintf("%s (%s)", i.name(s.key), said))
+			taken = append(taken, fmt.Sprintf("\n  %s (%s)", i.name(s.key), said))
 		}
 	}
 	if len(taken) > 0 && !replace {
-		return &UsageError{fmt.Errorf("the broker knows of %s: nothing was imported. With --replace that is forgotten, and what was published there since is published again unless the file knows it: %s",
-			counted(len(taken), "stream already", "streams already"), strings.Join(taken, ", "))}
+		return &UsageError{fmt.Errorf("the broker knows of %s:%s\nNothing was imported. With --replace that is forgotten, and what was published there since is published again unless the file knows it",
+			counted(len(taken), "stream already", "streams already"), strings.Join(taken, ""))}
 	}
 	for _, t := range known {
 		t.result = StateReplaced

@@ -202,6 +202,8 @@ func (i *Ingest) tenure(ctx context.Context) error {
 		return err
 	}
 	defer held.Release()
+	i.metrics.held.Inc()
+	defer i.metrics.held.Dec()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var watch sync.WaitGroup

@@ -207,7 +207,7 @@ func TestIDsAreForgottenBehindTheCursor(t *testing.T) {
 	now := end
 	o := options(b)
 	o.Now = func() time.Time { return now }
-	a := &api{at: end.Add(-30 * time.Second)} // in what the next read overlaps
+	a := &api{at: end.Add(-30 * time.Second), began: o.Now} // in what the next read overlaps
 	run := func(element string) (entries int, c *ledger.Checkpoint) {
 		a.elements = []string{element}
 		s := streamAt(t, a, false, o.Now)

@@ -1,6 +1,8 @@
 package pipeline
 
 import (
+	"errors"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -9,6 +11,7 @@ import (
 	"github.com/millrace-io/millrace/connectors"
 	"github.com/millrace-io/millrace/events"
 	"github.com/millrace-io/millrace/ledger"
+	"github.com/millrace-io/millrace/topics"
 )
 
 // What a stream is doing.
@@ -81,14 +84,23 @@ type Metrics struct {
 	late        *prometheus.CounterVec
 	lateness    *prometheus.HistogramVec
 	commitTime  *prometheus.HistogramVec
+	failures    *prometheus.CounterVec
+	held        *prometheus.GaugeVec
 }
+
+// Reasons of commits that failed.
+const (
+	failedFull    = "full"    // the broker has no room
+	failedFenced  = "fenced"  // another instance has taken the stream
+	failedUnknown = "unknown" // all else: whether it is committed is seen when the stream is taken again
+)
 
 // NewMetrics registers the metrics; with nil they are kept and not shown.
 func NewMetrics(reg prometheus.Registerer) *Metrics {
 	f := promauto.With(reg)
 	labels := []string{"connector", "stream"}
-	counter := func(name, help string) *prometheus.CounterVec {
-		return f.NewCounterVec(prometheus.CounterOpts{Name: "millrace_" + name, Help: help}, labels)
+	counter := func(name, help string, more ...string) *prometheus.CounterVec {
+		return f.NewCounterVec(prometheus.CounterOpts{Name: "millrace_" + name, Help: help}, slices.Concat(labels, more))
 	}
 	return &Metrics{
 		reg:         reg,
@@ -105,6 +117,10 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 			Name: "millrace_commit_seconds", Help: "How long a commit took.",
 			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
 		}, labels),
+		failures: counter("commit_failures_total", "Commits that failed, by reason: full (the broker has no room), fenced (another instance has taken the stream) or unknown (no answer, or a refusal). They are made again from the checkpoint, but for the fenced.", "reason"),
+		held: f.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "millrace_streams_held", Help: "Streams of the connector that this instance holds, to read them; others wait for the broker or for another instance.",
+		}, labels[:1]),
 	}
 }
 
@@ -120,6 +136,8 @@ func latenessBuckets() []float64 {
 type streamMetrics struct {
 	batches, events, duplicates, deadLetters, late prometheus.Counter
 	lateness, commitTime                           prometheus.Observer
+	failures                                       map[string]prometheus.Counter // by reason
+	held                                           prometheus.Gauge              // of the whole connector
 }
 
 func (m *Metrics) of(i *Ingest) *streamMetrics {
@@ -130,7 +148,12 @@ func (m *Metrics) of(i *Ingest) *streamMetrics {
 			ConstLabels: prometheus.Labels{"connector": connector, "stream": stream},
 		}, i.lag))
 	}
+	failures := map[string]prometheus.Counter{} // from 0 on: the first is seen to be one more
+	for _, reason := range []string{failedFull, failedFenced, failedUnknown} {
+		failures[reason] = m.failures.WithLabelValues(connector, stream, reason)
+	}
 	return &streamMetrics{
+		failures: failures, held: m.held.WithLabelValues(connector),
 		batches:     m.batches.WithLabelValues(connector, stream),
 		events:      m.events.WithLabelValues(connector, stream),
 		duplicates:  m.duplicates.WithLabelValues(connector, stream),
@@ -138,6 +161,21 @@ func (m *Metrics) of(i *Ingest) *streamMetrics {
 		late:        m.late.WithLabelValues(connector, stream),
 		lateness:    m.lateness.WithLabelValues(connector, stream),
 		commitTime:  m.commitTime.WithLabelValues(connector, stream),
+	}
+}
+
+// failed counts a commit that was not made, or may not have been. One that is to be
+// cut smaller is none.
+func (m *streamMetrics) failed(err error) {
+	var tooLarge *topics.TooLargeError
+	switch {
+	case err == nil, errors.As(err, &tooLarge):
+	case errors.Is(err, topics.ErrFull):
+		m.failures[failedFull].Inc()
+	case errors.Is(err, topics.ErrFenced):
+		m.failures[failedFenced].Inc()
+	default:
+		m.failures[failedUnknown].Inc()
 	}
 }
 

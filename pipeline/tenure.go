@@ -147,6 +147,9 @@ func (t *tenure) write(ctx context.Context, next *ledger.Checkpoint, write func(
 	for full := 0; ; full++ {
 		began := time.Now()
 		err := write(ctx)
+		if !errors.Is(context.Cause(t.stopping), context.Canceled) { // a stop breaks off what takes too long
+			t.metrics.failed(err)
+		}
 		switch {
 		case err == nil:
 			t.metrics.commitTime.Observe(time.Since(began).Seconds())

@@ -38,9 +38,7 @@ paused or stopped.`,
 					return err
 				}
 			}
-			o.Show = app.NewBar(p.out, p.notes, isTerminal(p.notes))
-			p.notes = o.Show // so that the log does not stand in the middle of the bar
-			p.quiet = true   // the bar tells what the log of a service would
+			o.Show = p.bar()
 			file, log, err := p.loadForBroker()
 			if err != nil {
 				return err
@@ -51,9 +49,17 @@ paused or stopped.`,
 	c.Flags().StringVar(&from, "from", "", "where the range begins: a `time` such as 2026-01-01T00:00:00Z, a date (UTC), or a duration back from now such as 30d")
 	c.Flags().StringVar(&to, "to", "", "where it ends, a `time` like --from (default: as far as live reads have come)")
 	c.Flags().BoolVar(&o.Replay, "replay", false, "publish what is published once more, marked replay")
-	c.Flags().BoolVar(&o.Detach, "detach", false, "do not wait for its end")
-	c.AddCommand(p.backfillList(), p.backfillChange("pause", app.PauseBackfill, "paused"), p.backfillChange("resume", app.ResumeBackfill, "resumed"), p.backfillChange("cancel", app.CancelBackfill, "cancelled"))
+	detachFlag(c, &o.Follow)
+	c.AddCommand(p.backfillList(), p.backfillChange("pause", app.PauseBackfill, "paused"), p.backfillResume(), p.backfillChange("cancel", app.CancelBackfill, "cancelled"))
 	return p.configFlag(c)
+}
+
+// bar shows how backfills go. The log goes through it from now on, so that it does
+// not stand in the middle of the bar, and holds less, as the bar tells most of it.
+func (p *program) bar() *app.Bar {
+	bar := app.NewBar(p.out, p.notes, isTerminal(p.notes))
+	p.notes, p.quiet = bar, true
+	return bar
 }
 
 // isTerminal says whether somebody sees what is written.
@@ -86,36 +92,61 @@ func (p *program) backfillList() *cobra.Command {
 	return p.configFlag(outputFlag(c, &format))
 }
 
-// backfillChange is a command that pauses, resumes or cancels backfills.
+// backfillChange is a command that pauses or cancels backfills.
 func (p *program) backfillChange(name, do, done string) *cobra.Command {
-	long := "The number is that of backfill list; without one all that have not ended are " + done + "."
-	switch do {
-	case app.PauseBackfill:
+	long := ofNumber + done + "."
+	if do == app.PauseBackfill {
 		long += " A paused one goes on with backfill resume, or with the same millrace backfill command as before."
-	case app.ResumeBackfill:
-		long += " The service reads them; where none runs, when one does."
 	}
-	c := &cobra.Command{
+	return p.numbered(name, done, long, func(c *cobra.Command, args []string, number uint64) error {
+		file, log, err := p.loadForBroker()
+		if err != nil {
+			return err
+		}
+		stream, plan, err := app.ChangeBackfills(c.Context(), file, args[0], do, number, log)
+		if err != nil {
+			return err
+		}
+		return app.WriteChanged(p.out, stream, plan, done)
+	})
+}
+
+// backfillResume is a command that follows what it has going on, as backfill does.
+func (p *program) backfillResume() *cobra.Command {
+	var o app.Follow
+	long := ofNumber + "resumed. As with millrace backfill, the service reads them and this command shows\nhow they go; where none runs this command reads them itself."
+	c := p.numbered("resume", "resumed", long, func(c *cobra.Command, args []string, number uint64) error {
+		o.Show = p.bar()
+		file, log, err := p.loadForBroker()
+		if err != nil {
+			return err
+		}
+		return app.ResumeBackfills(c.Context(), file, args[0], number, o, log)
+	})
+	detachFlag(c, &o)
+	return c
+}
+
+func detachFlag(c *cobra.Command, o *app.Follow) {
+	c.Flags().BoolVar(&o.Detach, "detach", false, "do not wait for its end")
+}
+
+const ofNumber = "The number is that of backfill list; without one all that have not ended are "
+
+// numbered is a command about backfills of a stream, or the one of a number.
+func (p *program) numbered(name, done, long string, do func(c *cobra.Command, args []string, number uint64) error) *cobra.Command {
+	return p.configFlag(&cobra.Command{
 		Use: name + " CONNECTOR/STREAM [NUMBER]", Short: "Have backfills " + done, Long: long, Args: cobra.RangeArgs(1, 2),
 		ValidArgsFunction: p.completeStreams,
 		RunE: func(c *cobra.Command, args []string) error {
-			var number uint64
-			if len(args) == 2 {
-				var err error
-				if number, err = strconv.ParseUint(args[1], 10, 64); err != nil || number == 0 {
-					return &app.UsageError{Err: fmt.Errorf("%q is no number of a backfill: backfill list shows them", args[1])}
-				}
+			if len(args) == 1 {
+				return do(c, args, 0)
 			}
-			file, log, err := p.loadForBroker()
-			if err != nil {
-				return err
+			number, err := strconv.ParseUint(args[1], 10, 64)
+			if err != nil || number == 0 {
+				return &app.UsageError{Err: fmt.Errorf("%q is no number of a backfill: backfill list shows them", args[1])}
 			}
-			stream, plan, err := app.ChangeBackfills(c.Context(), file, args[0], do, number, log)
-			if err != nil {
-				return err
-			}
-			return app.WriteChanged(p.out, stream, plan, done)
+			return do(c, args, number)
 		},
-	}
-	return p.configFlag(c)
+	})
 }

@@ -312,7 +312,18 @@ func TestBackfillPauseAndCancel(t *testing.T) {
 	if paused.State != app.BackfillPaused || !strings.Contains(must(t, "status", "-c", path), ": paused, ") {
 		t.Errorf("it is %+v", paused)
 	}
-	must(t, "backfill", "resume", "support/messages", fmt.Sprint(paused.Number), "-c", path)
+	number := fmt.Sprint(paused.Number)
+	follower = startChild(t, "backfill", "resume", "support/messages", number, "-c", path)
+	await(t, follower, func() bool {
+		return strings.Contains(follower.notes.String(), "backfill "+number+" is resumed") && one(t, path, "support/messages").State == app.BackfillReading
+	})
+	must(t, "backfill", "pause", "support/messages", "-c", path)
+	if code := follower.wait(10 * time.Second); code != 0 || !strings.Contains(follower.notes.String(), "backfill "+number+" is paused") {
+		t.Errorf("who resumed it ends with %d and says:\n%s", code, follower.notes)
+	}
+	if out, notes := mustSay(t, "backfill", "resume", "support/messages", number, "--detach", "-c", path); !strings.Contains(out, "backfill "+number+" is resumed") || notes != "" {
+		t.Errorf("resume --detach says:\n%s%s", out, notes)
+	}
 	must(t, "backfill", "pause", "support/messages", "-c", path)
 	must(t, append(begin, "--detach")...)
 	await(t, c, func() bool { return one(t, path, "support/messages").At.After(paused.At) })
@@ -327,7 +338,18 @@ func TestBackfillPauseAndCancel(t *testing.T) {
 		t.Errorf("exit code %d:\n%s", code, c.notes)
 	}
 	rewrite(t, path, "rate: 8/s", "rate: 5000/s")
-	must(t, "backfill", "support", "--from", from, "-c", path)
+	begin[1] = "support"
+	must(t, append(begin, "--detach")...)
+	must(t, "backfill", "pause", "support/messages", "-c", path)
+	_, said = mustSay(t, "backfill", "resume", "support/messages", "--detach", "-c", path)
+	if list := must(t, "backfill", "list", "support/messages", "-c", path); !strings.Contains(said, "it is read when one does") || !strings.Contains(list, app.BackfillWaiting) {
+		t.Errorf("resume --detach without a service says:\n%s%s", said, list)
+	}
+	out, said := mustSay(t, "backfill", "resume", "support/messages", "-c", path)
+	if !strings.Contains(said, "it is read here") || !strings.Contains(out, "is done") {
+		t.Errorf("resume without a service says:\n%s%s", said, out)
+	}
+	must(t, begin...)
 	compareAll(t, readTopics(t, dir), w.Account())
 }
 
@@ -360,28 +382,4 @@ func backfillOnAServerOfYours(t *testing.T, on target) {
 		t.Errorf("exit code %d:\n%s", code, c.notes)
 	}
 	compareAll(t, on.events(t), w.Account())
-}
-
-func TestBackfillUsage(t *testing.T) {
-	w := startWorld(t, simulator.Options{Seed: 54, Backlog: 20, Span: time.Hour})
-	path := w.configure(t, settings{broker: embeddedIn(filepath.Join(t.TempDir(), "data")), extra: fast})
-	must(t, "run", "--once", "-c", path)
-	for says, args := range map[string][]string{
-		"say with --from":  {"support"},
-		"--from wants":     {"support", "--from", "yesterday"},
-		"not behind":       {"support", "--from", "1h", "--to", "2h"},
-		"lies in the":      {"support", "--from", "2999-01-01"},
-		"has no connector": {"nobody", "--from", "1h"},
-		"reads no stream":  {"support/nothing", "--from", "1h"},
-		"no number":        {"pause", "support/messages", "first"},
-		"usage: millrace backfill CONNECTOR[/STREAM] --from TIME": {"--from", "1h"},
-		"millrace backfill --help lists the flags":                {"support", "--frm", "1h"},
-	} {
-		fails(t, 2, []string{says}, append([]string{"backfill", "-c", path}, args...)...)
-	}
-	if said := must(t, "backfill", "list", "-c", path); said != "There are no backfills.\n" {
-		t.Errorf("the list says %q", said)
-	}
-	rewrite(t, path, simulator.DefaultAPIKey, "${NOT_SET_ANYWHERE}")
-	fails(t, 2, []string{"no service runs", "api_key", "not set here"}, "backfill", "support", "--from", "1h", "-c", path)
 }

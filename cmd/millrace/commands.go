@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"reflect"
 	"runtime"
 	"runtime/debug"
 	"slices"
@@ -77,6 +78,10 @@ func (p *program) check() *cobra.Command {
 			}
 			if err := p.list(format, results, func(w io.Writer) error { return app.WriteCheck(w, results) }); err != nil {
 				return err
+			}
+			var wrong *app.CheckError
+			if errors.As(failed, &wrong) {
+				wrong.Brief = format == "json" // which has it all
 			}
 			return failed
 		},
@@ -235,12 +240,15 @@ func outputFlag(c *cobra.Command, format *string) *cobra.Command {
 	return c
 }
 
-// list prints a result as a table or as JSON.
+// list prints a result as a table or as JSON. A list of nothing is [], not null.
 func (p *program) list(format string, value any, table func(io.Writer) error) error {
 	switch format {
 	case "table":
 		return table(p.out)
 	case "json":
+		if v := reflect.ValueOf(value); v.Kind() == reflect.Slice && v.IsNil() {
+			value = []any{}
+		}
 		e := json.NewEncoder(p.out)
 		e.SetIndent("", "  ")
 		return e.Encode(value)

@@ -63,6 +63,7 @@ func TestWrongKey(t *testing.T) {
 	rewrite(t, path, simulator.DefaultAPIKey, wrongKey)
 	fails(t, 3, []string{"401", "credential is not accepted", "support/messages: listing messages"}, "run", "--once", "-c", path)
 	fails(t, 3, []string{"connector support", "401"}, "check", "--connect", "-c", path)
+	wantToldOnce(t, path)
 	rewrite(t, path, wrongKey, simulator.DefaultAPIKey)
 	must(t, "check", "--connect", "-c", path)
 	must(t, "run", "--once", "-c", path)

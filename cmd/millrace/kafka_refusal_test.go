@@ -71,14 +71,21 @@ func TestKafkaRefuses(t *testing.T) {
 		}
 		refused(t, b.Addr(), "partitions: 1", "millrace.message", "cleanup.policy=compact", "topics.prefix")
 	})
-	t.Run("no right to the transactional id", func(t *testing.T) {
+	t.Run("a setting that Kafka does not have", func(t *testing.T) {
+		t.Parallel()
+		refused(t, kafkatest.Addr(t), "topic_config: {retentoin.ms: 1}", "remove retentoin.ms under broker.kafka.topic_config")
+	})
+	t.Run("missing rights", func(t *testing.T) {
 		t.Parallel()
 		b := kafkatest.Start(t, kafkatest.ACLs(kafkatest.User{Name: "millrace", Password: "right-password"}))
-		all := []kmsg.ACLOperation{kmsg.ACLOperationCreate, kmsg.ACLOperationDescribe, kmsg.ACLOperationDescribeConfigs, kmsg.ACLOperationRead, kmsg.ACLOperationWrite}
+		all := []kmsg.ACLOperation{kmsg.ACLOperationCreate, kmsg.ACLOperationDescribe, kmsg.ACLOperationDescribeConfigs, kmsg.ACLOperationRead}
 		b.Allow(t, "millrace", kmsg.ACLResourceTypeTopic, "millrace.*", all...)
 		keys := "sasl: {mechanism: plain, user: millrace, password: right-password}"
+		refused(t, b.Addr(), keys, "may not Write topic millrace.", "topics that begin with")
+		b.Allow(t, "millrace", kmsg.ACLResourceTypeTopic, "millrace.*", kmsg.ACLOperationWrite)
 		refused(t, b.Addr(), keys, "transactional ids", `"millrace."`)
 		b.Allow(t, "millrace", kmsg.ACLResourceTypeTransactionalId, "millrace.*", kmsg.ACLOperationWrite, kmsg.ACLOperationDescribe)
+		refused(t, b.Addr(), keys, "may not Read group millrace.", "groups that begin with")
 		b.Allow(t, "millrace", kmsg.ACLResourceTypeGroup, "millrace.*", kmsg.ACLOperationRead)
 		on := keysOfKafka{kafkaCluster{[]string{b.Addr()}, "millrace"}, keys}
 		if said := must(t, "run", "--once", "-c", w.configure(t, settings{on: on})); strings.Contains(said, "right-password") {

@@ -39,9 +39,6 @@ func (p *program) lettersList() *cobra.Command {
 				return err
 			}
 			if single || s.Resolved {
-				if letters == nil {
-					letters = []app.Letter{}
-				}
 				return p.list(format, letters, func(w io.Writer) error { return app.WriteLetters(w, letters) })
 			}
 			causes := app.Causes(letters)

@@ -143,7 +143,7 @@ func stateMoves(t *testing.T, first, second target) {
 	between := second.events(t)
 	compareAll(t, append(slices.Clone(before), between...), w.Account())
 
-	fails(t, 2, []string{"knows of 15 streams already", "support/messages (it was read up to", "--replace"}, "state", "import", exported(t, to), "-c", from)
+	fails(t, 2, []string{"knows of 15 streams already:\n", "\n  support/messages (it was read up to", ")\nNothing was imported. With --replace"}, "state", "import", exported(t, to), "-c", from)
 	for _, s := range imported(t, "--replace", exported(t, to), "-c", from) {
 		if s.Result != app.StateReplaced {
 			t.Errorf("%s is %s", s.Stream, s.Result)
@@ -276,7 +276,7 @@ func TestImportRefuses(t *testing.T) {
 	fails(t, 2, []string{"cannot be opened"}, "state", "import", "nowhere.jsonl", "-c", to)
 	fails(t, 2, []string{"usage: millrace state import FILE"}, "state", "import", "-c", to)
 	fails(t, 2, []string{"wants one of the commands"}, "state")
-	if said := must(t, "status", "-o", "json", "-c", to); said != "null\n" {
+	if said := must(t, "status", "-o", "json", "-c", to); said != "[]\n" {
 		t.Errorf("what was refused has left %s", said)
 	}
 
@@ -286,7 +286,7 @@ func TestImportRefuses(t *testing.T) {
 	if all := imported(t, part, "-c", to); len(all) != 1 || all[0].Stream != "deepconverse/"+simulator.DefaultBotName+"/messages" {
 		t.Errorf("a part is %+v", all)
 	}
-	fails(t, 2, []string{"knows of 1 stream already", "support/messages (it was read up to"}, "state", "import", file, "-c", to)
+	fails(t, 2, []string{"knows of 1 stream already", "\n  support/messages (it was read up to"}, "state", "import", file, "-c", to)
 	if all := imported(t, "--replace", file, "-c", to); len(all) != 2 || all[0].Result != app.StateImported || all[1].Result != app.StateReplaced {
 		t.Errorf("the whole is %+v", all)
 	}

@@ -107,13 +107,40 @@ func (b *Broker) create(ctx context.Context, missing []string, dry bool) error {
 	}
 	for _, t := range answer.(*createtopics.Response).Topics {
 		if err := failed(t.ErrorCode); err != nil && !errors.Is(err, kafkago.TopicAlreadyExists) {
-			return fmt.Errorf("create topic %s on Kafka at %s: %w (%s)", t.Name, b.client.where, err, t.ErrorMessage)
+			err = fmt.Errorf("create topic %s on Kafka at %s: %w (%s)", t.Name, b.client.where, err, t.ErrorMessage)
+			return b.explainSettings(err, t.Name, t.ErrorMessage)
 		}
 	}
 	if dry {
 		return nil
 	}
 	return b.appear(ctx, missing)
+}
+
+// explainSettings adds which keys of the configuration a topic's settings come
+// from, where the broker refuses them. It says which setting it means in its own
+// words only.
+func (b *Broker) explainSettings(err error, topic, said string) error {
+	section, own := "broker.kafka.topic_config", b.opts.TopicConfig
+	switch topic {
+	case b.names.state():
+		section, own = "broker.kafka.state_config", b.opts.StateConfig
+	case b.names.ops():
+		own = nil
+	}
+	if len(own) == 0 || !errors.Is(err, kafkago.InvalidConfiguration) && !errors.Is(err, kafkago.PolicyViolation) {
+		return err
+	}
+	meant := ""
+	for name := range own {
+		if strings.Contains(said, name) && len(name) > len(meant) {
+			meant = name
+		}
+	}
+	if meant == "" {
+		return fmt.Errorf("%w: correct what stands under %s", err, section)
+	}
+	return fmt.Errorf("%w: correct or remove %s under %s; the names and values are those of Kafka's settings of topics", err, meant, section)
 }
 
 // settings are those of a topic that is created.

@@ -65,6 +65,19 @@ func wantRefused(t *testing.T, opts Options, words ...string) {
 	}
 }
 
+// wantUnready is wantRefused for who may as well be told when it asks whether all
+// is ready, as an operator is.
+func wantUnready(t *testing.T, opts Options, words ...string) {
+	t.Helper()
+	if !opts.Operator {
+		wantRefused(t, opts, words...)
+		return
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), soon)
+	defer cancel()
+	wantTold(t, open(t, opts).Ready(ctx), words...)
+}
+
 // guarded is a broker that wants TLS and a login.
 type guarded struct {
 	*kafkatest.Broker
@@ -140,13 +153,18 @@ func rights(t *testing.T, g guarded) {
 	allow(kmsg.ACLResourceTypeTopic, kmsg.ACLOperationRead)
 	wantRefused(t, opts, g.Addr(), "transactional ids that begin with", "rights.")
 	allow(kmsg.ACLResourceTypeTransactionalId, kmsg.ACLOperationWrite, kmsg.ACLOperationDescribe)
-	b := open(t, opts)
+	allow(kmsg.ACLResourceTypeGroup, kmsg.ACLOperationDescribe) // finds the group's broker
+	wantRefused(t, opts, g.Addr(), "may not Read group rights.", "groups that begin with")
+	asked := opts
+	asked.Operator = true // who begins without being asked for rights
+	b := open(t, asked)
 	short, cancel := context.WithTimeout(t.Context(), soon)
 	defer cancel()
+	wantTold(t, b.Ready(short), g.Addr(), "may not Read group rights.", "groups that begin with")
 	_, err := b.Acquire(short, testKey, "a", nil)
 	wantTold(t, err, g.Addr(), "groups that begin with", "rights.")
 	allow(kmsg.ACLResourceTypeGroup, kmsg.ACLOperationRead)
-	s := acquire(t, b, testKey, "a")
+	s := acquire(t, open(t, opts), testKey, "a")
 	checkpoint(t, s)
 	commit(t, s, numbered(testKey, 0, 5))
 	judge(t, "rights", g.Admin(), result{key: testKey, commits: 1, size: 5})
@@ -179,6 +197,18 @@ func TestUnusableBrokers(t *testing.T) {
 	t.Run("replication", func(t *testing.T) {
 		addr := kafkatest.Addr(t)
 		wantRefused(t, Options{Brokers: []string{addr}, Prefix: prefixOn(t, addr), Replication: 2}, addr, "broker.kafka.replication")
+	})
+	t.Run("settings of topics", func(t *testing.T) {
+		addr := kafkatest.Addr(t)
+		for _, operator := range []bool{false, true} { // run, and check --connect
+			for name, value := range map[string]string{"retentoin.ms": "1", "retention.ms": "a week"} {
+				wrong := map[string]string{name: value, "segment.ms": "600000"}
+				opts := Options{Brokers: []string{addr}, Prefix: prefixOn(t, addr), Operator: operator, TopicConfig: wrong}
+				wantUnready(t, opts, addr, "correct or remove "+name+" under broker.kafka.topic_config")
+				opts = Options{Brokers: []string{addr}, Prefix: prefixOn(t, addr), Operator: operator, StateConfig: wrong}
+				wantUnready(t, opts, addr, "correct or remove "+name+" under broker.kafka.state_config")
+			}
+		}
 	})
 	t.Run("transaction time-out", func(t *testing.T) {
 		addr := kafkatest.Addr(t)

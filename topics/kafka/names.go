@@ -44,7 +44,7 @@ func (n names) known() []string { return append(n.events(), n.state(), n.ops()) 
 // all that had it before.
 func (n names) transaction(k events.StreamKey) string { return n.prefix + "." + keyText(k) }
 
-// check is a transactional id to try the rights with.
+// check is a transactional id, and a group, to try the rights with.
 func (n names) check() string { return n.prefix + "._check" }
 
 // hold is the consumer group whose one task it is to say who holds a stream.

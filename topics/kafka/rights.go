@@ -2,12 +2,14 @@ package kafka
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
 
 	kafkago "github.com/segmentio/kafka-go"
 	"github.com/segmentio/kafka-go/protocol"
+	"github.com/segmentio/kafka-go/protocol/heartbeat"
 	"github.com/segmentio/kafka-go/protocol/metadata"
 )
 
@@ -19,13 +21,35 @@ const (
 )
 
 // checkRights asks for what a stream needs, so that what it would fail with is
-// found before anything is read: rights on topics that are there, and on
-// transactional ids, of which it takes one that no stream has.
+// found before anything is read: rights on topics that are there, on transactional
+// ids, of which it takes one that no stream has, and on groups.
 func (b *Broker) checkRights(ctx context.Context) error {
 	if err := b.checkTopicRights(ctx); err != nil {
 		return b.explain(err)
 	}
-	return b.explain(newProducer(b.client, b.names.check(), b.opts.TransactionTimeout).init(ctx, -1, -1, true))
+	if err := newProducer(b.client, b.names.check(), b.opts.TransactionTimeout).init(ctx, -1, -1, true); err != nil {
+		return b.explain(err)
+	}
+	return b.explain(b.checkGroupRights(ctx))
+}
+
+// checkGroupRights gives a sign of life for a member that is in no group: nothing
+// changes by it, and whoever may not read groups is told so. No other answer is
+// about rights.
+func (b *Broker) checkGroupRights(ctx context.Context) error {
+	group := newCoordinator(b.client, kafkago.CoordinatorKeyTypeConsumer, b.names.check())
+	err := b.client.patiently(ctx, func() error {
+		answer, err := group.ask(ctx, beatVersion, &heartbeat.Request{GroupID: b.names.check(), MemberID: "nobody"})
+		if err == nil {
+			err = failed(answer.(*heartbeat.Response).ErrorCode)
+			group.lookAgain()
+		}
+		return err
+	})
+	if errors.Is(err, kafkago.GroupAuthorizationFailed) {
+		return fmt.Errorf("this user may not Read group %s: %w", b.names.check(), err)
+	}
+	return ctx.Err()
 }
 
 func (b *Broker) checkTopicRights(ctx context.Context) error {
