@@ -31,6 +31,8 @@ type page struct {
 	parts []*part // as many as are used, in the order of their first record
 	spare []*part
 	index map[partition]*part
+
+	packed bytes.Buffer // what was compressed last
 }
 
 // part is what goes to one partition: batches, the last of which may be open.
@@ -46,6 +48,7 @@ type part struct {
 type batch struct {
 	data    []byte
 	records int32
+	plain   int // bytes before they were compressed
 }
 
 // Where fields of a record batch's header are, behind the four bytes of size
@@ -93,7 +96,7 @@ func (p *page) reset() {
 	p.now = time.Now().UnixMilli()
 	p.spare = append(p.spare, p.parts...)
 	if kept, used := p.memory(); kept > keepBytes && used < kept/4 {
-		p.spare = nil
+		p.spare, p.packed = nil, bytes.Buffer{}
 	}
 	p.parts = p.parts[:0]
 	clear(p.index)
@@ -107,7 +110,7 @@ const keepBytes = 4 << 20
 func (p *page) memory() (kept, used int) {
 	for _, to := range p.parts {
 		for i := range to.batches {
-			used += len(to.batches[i].data)
+			used += to.batches[i].plain
 		}
 	}
 	for _, to := range p.spare {
@@ -256,6 +259,7 @@ func (p *page) finish() error {
 
 func (p *page) finishBatch(b *batch) error {
 	attributes := p.attributes
+	b.plain = len(b.data)
 	if p.codec != nil {
 		packed, err := p.pack(b.data[headerBytes:])
 		if err != nil {
@@ -281,11 +285,12 @@ func (p *page) finishBatch(b *batch) error {
 	return nil
 }
 
-// pack compresses; nil where that makes it no smaller.
+// pack compresses; nil where that makes it no smaller. What it returns is valid
+// until the next call.
 func (p *page) pack(records []byte) ([]byte, error) {
-	var out bytes.Buffer
-	out.Grow(len(records) / 4)
-	w := p.codec.NewWriter(&out)
+	out := &p.packed
+	out.Reset()
+	w := p.codec.NewWriter(out)
 	if _, err := w.Write(records); err != nil {
 		return nil, err
 	}

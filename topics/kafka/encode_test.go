@@ -3,9 +3,11 @@ package kafka
 import (
 	"bytes"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
+	"unsafe"
 
 	"github.com/segmentio/kafka-go/protocol"
 
@@ -125,5 +127,43 @@ func TestPartitionOf(t *testing.T) {
 	}
 	if got := statePartition(events.StreamKey{Vendor: "feedyou", Account: "acme", Stream: "integrationLog"}); got != 7 {
 		t.Errorf("the state of a stream has moved to partition %d", got)
+	}
+}
+
+// A page keeps the memory of large commits as long as there are such, however small
+// they are when they are compressed.
+func TestPageKeepsItsMemory(t *testing.T) {
+	p, err := newPage("zstd", 1_000_000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// fill returns the memory that the page has then.
+	fill := func(messages int) (kept map[*byte]int) {
+		p.reset()
+		for i := range messages {
+			p.event(partition{"topic", int32(i % 6)}, &topics.Message{Key: "key", Data: bytes.Repeat([]byte("again "), 1000)})
+		}
+		if err := p.finish(); err != nil {
+			t.Fatal(err)
+		}
+		kept = map[*byte]int{}
+		for _, to := range slices.Concat(p.parts, p.spare) {
+			for _, b := range to.batches[:cap(to.batches)] {
+				kept[unsafe.SliceData(b.data)] = cap(b.data)
+			}
+		}
+		return kept
+	}
+	const large = 2 * keepBytes / 6000
+	if first, second := fill(large), fill(large); !maps.Equal(first, second) {
+		t.Errorf("a second large page has other memory than the first: %v and %v", first, second)
+	}
+	fill(1)
+	left := 0
+	for _, size := range fill(1) {
+		left += size
+	}
+	if left > keepBytes {
+		t.Errorf("%d bytes are kept for small pages", left)
 	}
 }
