@@ -34,8 +34,9 @@ type run[K comparable] struct {
 	shift   int // leaves the first bits
 }
 
-// NewSet returns an empty set of members in this order. The number of a member is
-// as random as that of a hash, and those of members that are in order are too.
+// NewSet returns an empty set of members in the order of compare. number has to
+// spread them evenly over all 64 bits, as a hash does, and must not go down from a
+// member to one behind it.
 func NewSet[K comparable](compare func(a, b K) int, number func(K) uint64) *Set[K] {
 	return &Set[K]{compare: compare, number: number}
 }
