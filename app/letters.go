@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -143,7 +144,13 @@ func (r *letterReader) add(ctx context.Context, l *pipeline.Letter, incomplete b
 func (o *operator) letters(ctx context.Context, s Selection, raw bool) ([]Letter, error) {
 	r := letterReader{broker: o.broker, wanted: s, raw: raw}
 	_, err := r.read(ctx)
+	slices.SortFunc(r.all, older) // partitions come in no order
 	return r.all, err
+}
+
+// older orders dead letters by when they were seen, those of one moment by their ids.
+func older(a, b Letter) int {
+	return cmp.Or(a.Recorded.Compare(b.Recorded), strings.Compare(a.ID, b.ID))
 }
 
 // DeadLetters lists the dead letters of a selection. With raw they bring their
@@ -157,10 +164,11 @@ func DeadLetters(ctx context.Context, file *config.File, s Selection, raw bool, 
 	return o.letters(ctx, s, raw)
 }
 
-// Causes groups dead letters by their cause, the most frequent first.
+// Causes groups dead letters by their cause, the most frequent first. The oldest of
+// a group is its example.
 func Causes(letters []Letter) []Cause {
 	groups := map[Cause]*Cause{}
-	for _, l := range letters {
+	for _, l := range slices.SortedFunc(slices.Values(letters), older) {
 		c := Cause{Connector: l.Connector, Stream: l.Stream, Stage: l.Stage, Reason: l.Reason, Detail: l.Detail}
 		g := groups[c]
 		if g == nil {
@@ -170,12 +178,7 @@ func Causes(letters []Letter) []Cause {
 			groups[c] = g
 		}
 		g.Count++
-		if l.Recorded.Before(g.First) {
-			g.First = l.Recorded
-		}
-		if l.Recorded.After(g.Last) {
-			g.Last = l.Recorded
-		}
+		g.Last = l.Recorded
 	}
 	all := make([]Cause, 0, len(groups))
 	for _, g := range groups {

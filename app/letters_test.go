@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -39,6 +40,7 @@ func deadLetters(t *testing.T) (text string) {
 	t.Cleanup(api.Close)
 	text = fmt.Sprintf(`
 broker: {nats: {dir: %q, listen: ""}}
+http: {listen: ""}
 connectors:
   support: {type: deepconverse, base_url: %q, account: acme, api_key: "${KEY}", bot_name: "${BOT}", since: %s, rate: 1000/s}
 `, t.TempDir(), api.URL, time.Now().Add(-2*time.Hour).UTC().Format(time.RFC3339))
@@ -110,5 +112,18 @@ func TestResolutionsAreTold(t *testing.T) {
 	from := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	if got := span(ledger.Range{From: from, To: from.Add(9600 * time.Hour)}); !strings.HasSuffix(got, "(400d)") {
 		t.Errorf("a span is told as %s", got)
+	}
+}
+
+// What is said of a cause does not depend on the order in which partitions come.
+func TestCausesInAnyOrder(t *testing.T) {
+	seen := time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)
+	letters := []Letter{{ID: "b", Recorded: seen}, {ID: "a", Recorded: seen}, {ID: "0", Recorded: seen.Add(time.Second)}}
+	want := []Cause{{Count: 3, First: seen, Last: seen.Add(time.Second), Example: "a"}}
+	for range 2 {
+		if got := Causes(letters); !slices.Equal(got, want) {
+			t.Errorf("%+v: %+v", letters, got)
+		}
+		slices.Reverse(letters)
 	}
 }

@@ -166,6 +166,23 @@ func TestStatusTellsACauseOnce(t *testing.T) {
 	}
 }
 
+// Who has which streams is told once for each instance, and not where one has all.
+func TestStatusTellsWhoHasWhat(t *testing.T) {
+	s := statusOf(&ledger.Checkpoint{})
+	s.Instance = "one"
+	second, third, nobody := s, s, s
+	second.Stream, third.Stream, nobody.Stream = "feedyou/acme/userData", "feedyou/acme/nlpLog", "feedyou/acme/urlTracker"
+	if text := written(t, false, s, second); strings.Contains(text, "instance") {
+		t.Errorf("one has all:\n%s", text)
+	}
+	third.Instance, nobody.Instance = "two", ""
+	text := written(t, false, s, third, second, nobody)
+	want := "\nwith the instance one: support/fuzzyQuestionAnswerLog, support/userData\nwith the instance two: support/nlpLog\n"
+	if !strings.HasSuffix(text, want) {
+		t.Errorf("it says\n%s", text)
+	}
+}
+
 func TestBrief(t *testing.T) {
 	for d, want := range map[time.Duration]string{
 		0: "0s", 400 * time.Millisecond: "0s", 59600 * time.Millisecond: "1m", 61 * time.Second: "1m1s", time.Hour: "1h",

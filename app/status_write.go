@@ -33,23 +33,33 @@ func WriteStatus(w io.Writer, streams []StreamStatus, wide bool) error {
 	if err := t.Flush(); err != nil {
 		return err
 	}
-	instances := map[string]bool{}
-	for _, s := range streams {
-		instances[s.Instance] = true
-	}
-	for n := range streams {
-		if s := &streams[n]; len(instances) > 1 && s.Instance != "" {
-			fmt.Fprintf(w, "\n%s: with the instance %s", s.name(), s.Instance)
-		}
-	}
-	if len(instances) > 1 {
-		fmt.Fprintln(w)
-	}
+	writeInstances(w, streams)
 	for n := range streams {
 		streams[n].writeNotes(w)
 	}
 	writeCauses(w, streams)
 	return nil
+}
+
+// writeInstances tells who has which streams, where several instances share them.
+func writeInstances(w io.Writer, streams []StreamStatus) {
+	held := map[string][]string{}
+	var order []string
+	for _, s := range streams {
+		if held[s.Instance] == nil {
+			order = append(order, s.Instance)
+		}
+		held[s.Instance] = append(held[s.Instance], s.name())
+	}
+	if len(order) < 2 {
+		return
+	}
+	for _, instance := range order {
+		if instance != "" {
+			fmt.Fprintf(w, "\nwith the instance %s: %s", instance, strings.Join(held[instance], ", "))
+		}
+	}
+	fmt.Fprintln(w)
 }
 
 // exact tells a time as the configuration takes it.

@@ -261,6 +261,8 @@ func (t *tenure) logBackfill(do string, p *BackfillPlan) {
 	switch {
 	case do == BackfillPause:
 		t.log.Info("backfills are paused", "numbers", p.Numbers)
+	case do == BackfillResume:
+		t.log.Info("backfills are resumed", "numbers", p.Numbers)
 	case do == BackfillCancel:
 		t.log.Info("backfills are cancelled", "numbers", p.Numbers)
 	case p.Resumed:

@@ -67,7 +67,9 @@ func TestCursorOffline(t *testing.T) {
 	if after := stateOf(t, nats.Options{Dir: dir}); after != before {
 		t.Errorf("a dry run changed the state from\n%sto\n%s", before, after)
 	}
-	must(t, "cursor", "rewind", "support/messages", "--by", "1h", "-c", path)
+	if _, logged := mustSay(t, "cursor", "rewind", "support/messages", "--by", "1h", "-c", path); logged != "" {
+		t.Errorf("what was done is told twice:\n%s", logged)
+	}
 	if now := standing(t, path, "support/messages").Cursor; !now.Equal(at.Add(-time.Hour)) {
 		t.Errorf("the cursor went from %s to %s", at, now)
 	}

@@ -92,6 +92,7 @@ func (p *program) mover(use, short string, fill func(to string, m *app.Move) err
 			if err := fill(to, &m); err != nil {
 				return err
 			}
+			p.quiet = true // what was done is told below
 			file, log, err := p.loadForBroker()
 			if err != nil {
 				return err

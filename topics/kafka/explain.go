@@ -63,7 +63,9 @@ func (b *Broker) advice(err error) string {
 	case strings.Contains(text, "tls:"), strings.Contains(text, "x509:"):
 		return "check broker.kafka.tls, and that the port speaks TLS"
 	case b.opts.TLS != nil && b.opts.Mechanism != "" && (strings.Contains(text, "EOF") || strings.Contains(text, "connection reset")):
-		return "the port seems not to speak TLS: see broker.kafka.tls"
+		return "the port seems not to speak TLS: remove broker.kafka.tls, or take the port that does"
+	case b.opts.TLS != nil && (strings.Contains(text, "EOF") || strings.Contains(text, "connection reset")):
+		return "the port seems not to speak TLS, or to want a login: remove broker.kafka.tls, take the port that speaks it, or set broker.kafka.sasl"
 	case strings.Contains(text, "EOF"), strings.Contains(text, "connection reset"):
 		return "does the port speak TLS, or want SASL? See broker.kafka.tls and broker.kafka.sasl"
 	case k == kafkago.InvalidTransactionTimeout:

@@ -336,7 +336,7 @@ func (r *reader) fail(p *cursor, err error) error {
 // works notes that a partition is read well.
 func (r *reader) works(p *cursor) {
 	if p.warned {
-		r.log.Warn("a partition is read again", "partition", p.String())
+		r.log.Info("a partition is read again", "partition", p.String())
 	}
 	p.since, p.fails, p.warned = time.Time{}, 0, false
 }
