@@ -42,13 +42,13 @@ func openNATS(ctx context.Context, file *config.File, log *slog.Logger, o openin
 	for _, u := range n.Users {
 		opts.Users = append(opts.Users, nats.User{Name: u.User, Password: u.Password})
 	}
-	config, err := tlsConfig(n.TLS, n.URL == "")
-	switch {
-	case err != nil:
-		return nil, file.Errorf("broker.nats.tls", "%s", err)
-	case n.URL == "":
+	config, err := brokerTLS(file)
+	if err != nil {
+		return nil, err
+	}
+	if n.URL == "" {
 		opts.ServerTLS = config
-	default:
+	} else {
 		opts.TLS = config
 	}
 	broker, err := nats.Open(ctx, opts)
@@ -60,9 +60,9 @@ func openNATS(ctx context.Context, file *config.File, log *slog.Logger, o openin
 
 func openKafka(ctx context.Context, file *config.File, log *slog.Logger, o opening) (topics.Broker, error) {
 	k := file.Broker.Kafka
-	config, err := tlsConfig(k.TLS, false)
+	config, err := brokerTLS(file)
 	if err != nil {
-		return nil, file.Errorf("broker.kafka.tls", "%s", err)
+		return nil, err
 	}
 	broker, err := kafka.Open(ctx, kafka.Options{
 		Brokers: k.Brokers, TLS: config, Mechanism: k.SASL.Mechanism, User: k.SASL.User, Password: k.SASL.Password,
@@ -90,6 +90,19 @@ func listens(b topics.Broker) string {
 func offline(b topics.Broker) bool {
 	n, ok := b.(interface{ Offline() bool })
 	return ok && n.Offline()
+}
+
+// brokerTLS reads the certificates that the broker's settings name; nil for none.
+func brokerTLS(file *config.File) (*tls.Config, error) {
+	key, settings, server := "broker.nats.tls", file.Broker.NATS.TLS, file.Broker.NATS.URL == ""
+	if file.Broker.Kind == config.KindKafka {
+		key, settings, server = "broker.kafka.tls", file.Broker.Kafka.TLS, false
+	}
+	c, err := tlsConfig(settings, server)
+	if err != nil {
+		return nil, file.Errorf(key, "%s", err)
+	}
+	return c, nil
 }
 
 // tlsConfig reads the PEM files of a tls section; nil where there is none.

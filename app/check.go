@@ -69,6 +69,9 @@ func Check(ctx context.Context, file *config.File, connect bool, log *slog.Logge
 	if err != nil {
 		return nil, err
 	}
+	if _, err := brokerTLS(file); err != nil {
+		return nil, err
+	}
 	var results []CheckResult
 	var failed error
 	add := func(r CheckResult, try func(context.Context) error) {

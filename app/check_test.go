@@ -56,3 +56,16 @@ connectors:
 		t.Errorf("%s", out.String())
 	}
 }
+
+// Certificates are read without connecting to anything.
+func TestCheckReadsCertificates(t *testing.T) {
+	file := parse(t, `
+broker: {kind: kafka, kafka: {brokers: ["kafka:9092"], tls: {ca: /nonexistent.pem}}}
+connectors:
+  bot: {type: feedyou, bot_id: b, function_key: k}
+`)
+	_, err := Check(t.Context(), file, false, slog.New(slog.DiscardHandler))
+	if err == nil || !strings.Contains(err.Error(), "broker.kafka.tls") || !strings.Contains(err.Error(), "/nonexistent.pem") || ExitCode(err) != ExitConfig {
+		t.Errorf("with a certificate that is not there: %v", err)
+	}
+}

@@ -196,7 +196,8 @@ func Causes(letters []Letter) []Cause {
 // Resolution is what came of replaying or discarding the dead letters of one
 // stream, or would come of it.
 type Resolution struct {
-	Stream   string `json:"stream"`
+	Stream   string `json:"stream"` // its key
+	Name     string `json:"-"`      // what commands call it
 	Selected int    `json:"selected"`
 	DryRun   bool   `json:"dry_run,omitempty"`
 	pipeline.Resolved
@@ -234,8 +235,11 @@ func ResolveLetters(ctx context.Context, file *config.File, s Selection, discard
 	var all []Resolution
 	var errs []error
 	for _, key := range keys {
-		r := Resolution{Stream: key.String(), Selected: len(byStream[key]), DryRun: dryRun}
+		r := Resolution{Stream: key.String(), Name: key.String(), Selected: len(byStream[key]), DryRun: dryRun}
 		stream := o.stream(key)
+		if stream != nil {
+			r.Name = called(stream)
+		}
 		switch {
 		case stream == nil:
 			err = &UsageError{fmt.Errorf("no connector of the configuration reads %s: its %d dead letters are left as they are", key, r.Selected)}

@@ -98,7 +98,7 @@ func TestResolutionsAreTold(t *testing.T) {
 		"s: 1 selected; a dry run changes nothing; there would be\n  1 discarded\n":     {DryRun: true},
 		"s: 1 selected\n  1 discarded\n":                                                {},
 	} {
-		r.Stream, r.Selected = "s", 1
+		r.Stream, r.Name, r.Selected = "v/a/s", "s", 1
 		if strings.Contains(text, "still dead") {
 			r.Dead = map[string]int{"why": 1}
 		} else {

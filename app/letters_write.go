@@ -108,7 +108,7 @@ func WriteResolutions(w io.Writer, all []Resolution) error {
 		fmt.Fprintln(w, "No open dead letter is selected.")
 	}
 	for _, r := range all {
-		fmt.Fprintf(w, "%s: %d selected", r.Stream, r.Selected)
+		fmt.Fprintf(w, "%s: %d selected", r.Name, r.Selected)
 		switch some := r.Replayed + r.Known + r.Dropped + r.Discarded + r.Already; {
 		case r.DryRun && some > 0:
 			fmt.Fprint(w, "; a dry run changes nothing; there would be")

@@ -249,7 +249,8 @@ func (b *Broker) judge(r *describeconfigs.Response) (smallest int, err error) {
 		}
 	}
 	if smallest > 0 && smallest < leastMessageBytes {
-		return 0, fmt.Errorf("topic %s on Kafka at %s takes messages up to %d bytes, and millrace needs %d: raise its max.message.bytes", where, b.client.where, smallest, leastMessageBytes)
+		return 0, fmt.Errorf("topic %s on Kafka at %s takes messages up to %d bytes, and millrace needs %d: raise that (kafka-configs.sh --bootstrap-server %s --alter --topic %s --add-config max.message.bytes=1048588)",
+			where, b.client.where, smallest, leastMessageBytes, b.client.where, where)
 	}
 	return smallest, nil
 }
@@ -266,8 +267,8 @@ func (b *Broker) judgePolicy(topic, policy string) error {
 	case !state:
 		right, why = "delete", "of the events with one key only the last would be kept"
 	}
-	return fmt.Errorf("topic %s on Kafka at %s exists with cleanup.policy=%s, where millrace needs %s: %s; change it (kafka-configs.sh --alter --topic %s --add-config cleanup.policy=%s), or choose another topics.prefix",
-		topic, b.client.where, policy, right, why, topic, right)
+	return fmt.Errorf("topic %s on Kafka at %s exists with cleanup.policy=%s, where millrace needs %s: %s; change it (kafka-configs.sh --bootstrap-server %s --alter --topic %s --add-config cleanup.policy=%s), or choose another topics.prefix",
+		topic, b.client.where, policy, right, why, b.client.where, topic, right)
 }
 
 // checkState refuses a topic of state that is too small.
@@ -280,8 +281,8 @@ func (b *Broker) checkState(ctx context.Context, missing []string) error {
 		return b.explain(err)
 	}
 	if len(leaders) < statePartitions {
-		return fmt.Errorf("topic %s on Kafka at %s has %d partitions, and millrace needs %d: add some (kafka-topics.sh --alter --partitions %d --topic %s)",
-			b.names.state(), b.client.where, len(leaders), statePartitions, statePartitions, b.names.state())
+		return fmt.Errorf("topic %s on Kafka at %s has %d partitions, and millrace needs %d: add some (kafka-topics.sh --bootstrap-server %s --alter --partitions %d --topic %s)",
+			b.names.state(), b.client.where, len(leaders), statePartitions, b.client.where, statePartitions, b.names.state())
 	}
 	return nil
 }

@@ -188,7 +188,7 @@ func TestUnusableBrokers(t *testing.T) {
 		t.Run("clean-up policy of "+topic, func(t *testing.T) {
 			addr := fake(t, kfake.NumBrokers(1)).ListenAddrs()[0]
 			makeConfigured(t, addr, "millrace."+topic, 8, map[string]string{"cleanup.policy": policy})
-			wantRefused(t, Options{Brokers: []string{addr}}, addr, "millrace."+topic, "cleanup.policy="+policy, "kafka-configs.sh")
+			wantRefused(t, Options{Brokers: []string{addr}}, addr, "millrace."+topic, "cleanup.policy="+policy, "kafka-configs.sh --bootstrap-server "+addr)
 		})
 	}
 	t.Run("a small topic of state", func(t *testing.T) {

@@ -241,7 +241,7 @@ func TestHangingTransactionIsUndecided(t *testing.T) {
 		if !errors.As(err, &hang) {
 			t.Fatalf("got %v, want a HangingError", err)
 		}
-		for _, want := range []string{"KAFKA-20734", b.names.state(), "kafka-transactions.sh"} {
+		for _, want := range []string{"KAFKA-20734", b.names.state(), "kafka-transactions.sh --bootstrap-server 127.0.0.1:"} {
 			if !strings.Contains(err.Error(), want) {
 				t.Errorf("%q does not hold %s", err, want)
 			}

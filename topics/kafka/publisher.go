@@ -320,7 +320,7 @@ func (w *topicWriter) explain(err error) error {
 	case err == nil:
 		return nil
 	case errors.Is(err, kafkago.UnknownTopicOrPartition):
-		return fmt.Errorf("there is no such topic on Kafka at %s: make it (kafka-topics.sh --create --topic %s): %w", w.client.where, w.topic, err)
+		return fmt.Errorf("there is no such topic on Kafka at %s: make it (kafka-topics.sh --bootstrap-server %s --create --topic %s): %w", w.client.where, w.client.where, w.topic, err)
 	case errors.Is(err, kafkago.TopicAuthorizationFailed):
 		return fmt.Errorf("this user may not write to the topic on Kafka at %s: give it Write and Describe: %w", w.client.where, err)
 	case errors.Is(err, kafkago.MessageSizeTooLarge):

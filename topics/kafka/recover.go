@@ -64,12 +64,13 @@ type HangingError struct {
 	Topic     string
 	Partition int32
 	Producer  int64
+	Brokers   string // as kafka-transactions.sh wants them
 }
 
 func (e *HangingError) Error() string {
 	return fmt.Sprintf("a transaction of this stream hangs in %s/%d (producer id %d): the broker has lost its end, which is bug KAFKA-20734 of Kafka 4.3.1 and 4.4.0, "+
-		"and nobody can tell any more how it was decided. Abort it with kafka-transactions.sh abort --topic %s --partition %d, which may publish its page again, "+
-		"and run a version without the bug", e.Topic, e.Partition, e.Producer, e.Topic, e.Partition)
+		"and nobody can tell any more how it was decided. Abort it with kafka-transactions.sh --bootstrap-server %s abort --topic %s --partition %d, which may publish its page again, "+
+		"and run a version without the bug", e.Topic, e.Partition, e.Producer, e.Brokers, e.Topic, e.Partition)
 }
 
 // resolve reads the state. After an init nothing of the id is open: what the log
@@ -88,7 +89,7 @@ func (s *stream) resolve(ctx context.Context) error {
 			return err
 		}
 		if s.state.open[pid] != nil {
-			return &HangingError{s.home.topic, s.home.id, pid}
+			return &HangingError{s.home.topic, s.home.id, pid, s.b.client.where}
 		}
 	}
 	clear(s.decided)
@@ -120,7 +121,7 @@ func (s *stream) prove(ctx context.Context) error {
 func (s *stream) endAgain(ctx context.Context, t identity) error {
 	d := s.decided[t]
 	if t.producer != s.producer.pid || d == undecided {
-		return &HangingError{s.home.topic, s.home.id, t.producer}
+		return &HangingError{s.home.topic, s.home.id, t.producer, s.b.client.where}
 	}
 	s.b.log.Warn("the broker has lost the end of a transaction (KAFKA-20734); it is written again", "stream", s.key.String(), "producer", t.producer, "committed", d == decidedCommit)
 	all, err := s.b.everywhere(ctx)

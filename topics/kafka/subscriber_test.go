@@ -197,7 +197,7 @@ func TestSubscribeRefused(t *testing.T) {
 		topic, group, want string
 		refuse             func() func()
 	}{
-		{"not-there", "", "kafka-topics.sh --create --topic not-there", none},
+		{"not-there", "", "--create --topic not-there", none},
 		{"millrace._state", "", "keeps for itself", none},
 		{smsTopic, "g", "give it Read on the group", func() func() { return refuse(kmsg.OffsetFetch, kerr.GroupAuthorizationFailed) }},
 		{smsTopic, "", "give it Read and Describe", func() func() { return refuse(kmsg.ListOffsets, kerr.TopicAuthorizationFailed) }},

@@ -64,7 +64,7 @@ func (e finalError) Unwrap() []error { return []error{e.error, kafkago.InvalidTo
 func (s *Subscriber) explain(c *client, topic string, err error) error {
 	switch {
 	case errors.Is(err, errNoTopic):
-		return fmt.Errorf("there is no such topic on Kafka at %s: make it (kafka-topics.sh --create --topic %s)", c.where, topic)
+		return fmt.Errorf("there is no such topic on Kafka at %s: make it (kafka-topics.sh --bootstrap-server %s --create --topic %s)", c.where, c.where, topic)
 	case errors.Is(err, kafkago.TopicAuthorizationFailed):
 		return fmt.Errorf("this user may not read the topic on Kafka at %s: give it Read and Describe: %w", c.where, err)
 	case errors.Is(err, kafkago.GroupAuthorizationFailed):
