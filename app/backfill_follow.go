@@ -42,8 +42,11 @@ func (f *followed) over() bool {
 	if f.ingest != nil {
 		return f.ended
 	}
-	return slices.Contains([]string{BackfillDone, BackfillCancelled, BackfillPaused}, f.seen.State)
+	return slices.Contains(atEnd, f.seen.State)
 }
+
+// atEnd are the states in which a backfill is not read on.
+var atEnd = []string{BackfillDone, BackfillCancelled, BackfillPaused}
 
 // look takes over how the stream stands.
 func (f *followed) look(s StreamStatus) {
@@ -133,11 +136,8 @@ func (f *follower) run(ctx context.Context) error {
 		}
 		select {
 		case e := <-ended:
-			for _, one := range f.all {
-				if one.ingest == e.ingest {
-					one.ended, one.err = true, e.err
-				}
-			}
+			f.lookHere()
+			f.ended(e.ingest, e.err)
 		case <-tick.C:
 		case <-ctx.Done():
 			reads.Wait()
@@ -147,6 +147,20 @@ func (f *follower) run(ctx context.Context) error {
 	}
 	f.show.summary(f.all)
 	return f.result()
+}
+
+// ended notes that the backfills of one stream are not carried out here any more. An
+// error is that of those that have not come to their end.
+func (f *follower) ended(ingest *pipeline.Ingest, err error) {
+	for _, one := range f.all {
+		if one.ingest != ingest {
+			continue
+		}
+		one.ended = true
+		if !slices.Contains(atEnd, one.seen.State) {
+			one.err = err
+		}
+	}
 }
 
 // look sees how all stand.

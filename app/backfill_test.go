@@ -2,11 +2,15 @@ package app
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
+	"io"
+	"log/slog"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/millrace-io/millrace/config"
 	"github.com/millrace-io/millrace/connectors"
 	"github.com/millrace-io/millrace/events"
 	"github.com/millrace-io/millrace/ledger"
@@ -109,6 +113,22 @@ func TestBar(t *testing.T) {
 	bar.progress([]*followed{one})
 	if want := " 20.0% 300 records, 0.4/s, 1.0 of 3.0 requests/s left, 1m40s to go\n"; notes.String() != want {
 		t.Errorf("a line is %q, want %q", notes.String(), want)
+	}
+}
+
+// Of two that are read here, and of which the second fails, the first is done.
+func TestTheSecondBackfillFails(t *testing.T) {
+	s := &connectors.Stream{Connector: "c", Key: events.StreamKey{Stream: "things"}}
+	var out bytes.Buffer
+	f := &follower{show: NewBar(&out, io.Discard, false), operator: &operator{file: &config.File{}, log: slog.New(slog.DiscardHandler)}}
+	f.follow(s, &answer{own: true, Backfill: &pipeline.BackfillPlan{Numbers: []uint64{1, 2}}})
+	f.all[0].seen = BackfillStatus{Number: 1, State: BackfillDone}
+	f.all[1].seen = BackfillStatus{Number: 2, State: BackfillReading}
+	f.ended(f.reads[0], errors.New("refused"))
+	f.show.summary(f.all)
+	err := f.result()
+	if err == nil || strings.Contains(err.Error(), "backfill 1") || !strings.Contains(err.Error(), "backfill 2") || !strings.Contains(out.String(), "backfill 1 is done") {
+		t.Errorf("%v, and it says %q", err, out.String())
 	}
 }
 
