@@ -134,7 +134,7 @@ func TestOldCheckpointIsShown(t *testing.T) {
 // where it lies.
 type unplaced struct {
 	kafkago.RoundTripper
-	written int
+	written int    // requests
 	enough  func() // called when the second is answered
 }
 
@@ -168,10 +168,10 @@ func TestOldCheckpointAndNoPlace(t *testing.T) {
 	s.Release()
 	b, late := openBehind(t, opts)
 	late.stand(old, -1)
-	s = begin(t, b, testKey, "b")
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	b.client.trip = &unplaced{RoundTripper: late, enough: cancel}
+	s = begin(t, b, testKey, "b")
 	// One commit writes one request, so the second is another attempt.
 	state := &topics.Commit{ID: "1", Checkpoint: []byte("1")}
 	if err := s.Commit(ctx, state); !errors.Is(err, context.Canceled) {
