@@ -58,6 +58,9 @@ func (f *followed) look(s StreamStatus) {
 		f.seen = s.Backfills[n]
 		// How far a walk is only who reads it knows, while it does.
 		f.seen.Percent = max(f.seen.Percent, before)
+		if f.plan.From.IsZero() { // of what is resumed only the number is known
+			f.plan.From, f.plan.To, f.plan.Replay = f.seen.From, f.seen.To, f.seen.Replay
+		}
 	case !s.Cursor.IsZero(): // others have ended since
 		f.seen.State, f.seen.Percent = BackfillDone, 100
 	}
@@ -77,22 +80,6 @@ func (f *follower) follow(s *connectors.Stream, a *answer) {
 		plan.Numbers = []uint64{number}
 		f.all = append(f.all, &followed{stream: s, plan: &plan, ingest: ingest})
 	}
-}
-
-// learn finds out what is read by backfills of which only the numbers are known.
-func (f *follower) learn(ctx context.Context) error {
-	all, err := look(ctx, f.operator.broker)
-	if err != nil {
-		return err
-	}
-	for _, one := range f.all {
-		for _, b := range all[one.stream.Key.String()].Backfills {
-			if b.Number == one.number() {
-				one.plan.From, one.plan.To, one.plan.Replay = b.From, b.To, b.Replay
-			}
-		}
-	}
-	return nil
 }
 
 // end follows all to their end, or, with detach, says who does without that.
@@ -221,6 +208,9 @@ func (f *follower) left() error {
 
 // again is the command that goes on with a backfill.
 func (f *followed) again() string {
+	if f.plan.From.IsZero() {
+		return fmt.Sprintf("millrace backfill resume %s %d", f.name(), f.number())
+	}
 	command := fmt.Sprintf("millrace backfill %s --from %s --to %s", f.name(), when(f.plan.From), when(f.plan.To))
 	if f.plan.Replay {
 		command += " --replay"

@@ -132,6 +132,21 @@ func TestTheSecondBackfillFails(t *testing.T) {
 	}
 }
 
+// Of a backfill that is resumed the range is known when it was seen.
+func TestResumedIsResumedAgain(t *testing.T) {
+	one := &followed{stream: &connectors.Stream{Connector: "c", Key: events.StreamKey{Stream: "things"}}, plan: &pipeline.BackfillPlan{Numbers: []uint64{3}}}
+	if got := one.again(); got != "millrace backfill resume c/things 3" {
+		t.Errorf("before it is seen: %q", got)
+	}
+	one.look(underWay(connectors.BackfillProgress{}, 0))
+	if got := one.again(); got != "millrace backfill c/things --from 2026-11-01T02:00:00Z --to 2026-11-01T12:00:00Z" {
+		t.Errorf("when it was seen: %q", got)
+	}
+	if got := total([]*followed{one}).percent; got != one.seen.Percent || got == 0 {
+		t.Errorf("it stands at %v%%, and is said to be at %v%%", one.seen.Percent, got)
+	}
+}
+
 // A backfill whose requests fail says why, also where live reads do well; the time
 // that a walk takes is told by its steps.
 func TestABackfillThatFails(t *testing.T) {
