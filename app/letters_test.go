@@ -39,6 +39,7 @@ func deadLetters(t *testing.T) (text string) {
 	t.Cleanup(api.Close)
 	text = fmt.Sprintf(`
 broker: {nats: {dir: %q, listen: ""}}
+http: {listen: ""}
 connectors:
   support: {type: deepconverse, base_url: %q, account: acme, api_key: "${KEY}", bot_name: "${BOT}", since: %s, rate: 1000/s}
 `, t.TempDir(), api.URL, time.Now().Add(-2*time.Hour).UTC().Format(time.RFC3339))
