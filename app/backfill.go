@@ -229,10 +229,5 @@ func ResumeBackfills(ctx context.Context, file *config.File, name string, number
 		return err
 	}
 	f.follow(s, a)
-	if !opts.Detach {
-		if err := f.learn(ctx); err != nil {
-			return err
-		}
-	}
 	return f.end(ctx, opts.Detach)
 }

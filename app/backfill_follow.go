@@ -42,8 +42,11 @@ func (f *followed) over() bool {
 	if f.ingest != nil {
 		return f.ended
 	}
-	return slices.Contains([]string{BackfillDone, BackfillCancelled, BackfillPaused}, f.seen.State)
+	return slices.Contains(atEnd, f.seen.State)
 }
+
+// atEnd are the states in which a backfill is not read on.
+var atEnd = []string{BackfillDone, BackfillCancelled, BackfillPaused}
 
 // look takes over how the stream stands.
 func (f *followed) look(s StreamStatus) {
@@ -55,6 +58,9 @@ func (f *followed) look(s StreamStatus) {
 		f.seen = s.Backfills[n]
 		// How far a walk is only who reads it knows, while it does.
 		f.seen.Percent = max(f.seen.Percent, before)
+		if f.plan.From.IsZero() { // of what is resumed only the number is known
+			f.plan.From, f.plan.To, f.plan.Replay = f.seen.From, f.seen.To, f.seen.Replay
+		}
 	case !s.Cursor.IsZero(): // others have ended since
 		f.seen.State, f.seen.Percent = BackfillDone, 100
 	}
@@ -74,22 +80,6 @@ func (f *follower) follow(s *connectors.Stream, a *answer) {
 		plan.Numbers = []uint64{number}
 		f.all = append(f.all, &followed{stream: s, plan: &plan, ingest: ingest})
 	}
-}
-
-// learn finds out what is read by backfills of which only the numbers are known.
-func (f *follower) learn(ctx context.Context) error {
-	all, err := look(ctx, f.operator.broker)
-	if err != nil {
-		return err
-	}
-	for _, one := range f.all {
-		for _, b := range all[one.stream.Key.String()].Backfills {
-			if b.Number == one.number() {
-				one.plan.From, one.plan.To, one.plan.Replay = b.From, b.To, b.Replay
-			}
-		}
-	}
-	return nil
 }
 
 // end follows all to their end, or, with detach, says who does without that.
@@ -133,11 +123,8 @@ func (f *follower) run(ctx context.Context) error {
 		}
 		select {
 		case e := <-ended:
-			for _, one := range f.all {
-				if one.ingest == e.ingest {
-					one.ended, one.err = true, e.err
-				}
-			}
+			f.lookHere()
+			f.ended(e.ingest, e.err)
 		case <-tick.C:
 		case <-ctx.Done():
 			reads.Wait()
@@ -147,6 +134,20 @@ func (f *follower) run(ctx context.Context) error {
 	}
 	f.show.summary(f.all)
 	return f.result()
+}
+
+// ended notes that the backfills of one stream are not carried out here any more. An
+// error is that of those that have not come to their end.
+func (f *follower) ended(ingest *pipeline.Ingest, err error) {
+	for _, one := range f.all {
+		if one.ingest != ingest {
+			continue
+		}
+		one.ended = true
+		if !slices.Contains(atEnd, one.seen.State) {
+			one.err = err
+		}
+	}
 }
 
 // look sees how all stand.
@@ -207,6 +208,9 @@ func (f *follower) left() error {
 
 // again is the command that goes on with a backfill.
 func (f *followed) again() string {
+	if f.plan.From.IsZero() {
+		return fmt.Sprintf("millrace backfill resume %s %d", f.name(), f.number())
+	}
 	command := fmt.Sprintf("millrace backfill %s --from %s --to %s", f.name(), when(f.plan.From), when(f.plan.To))
 	if f.plan.Replay {
 		command += " --replay"

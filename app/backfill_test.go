@@ -2,11 +2,15 @@ package app
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
+	"io"
+	"log/slog"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/millrace-io/millrace/config"
 	"github.com/millrace-io/millrace/connectors"
 	"github.com/millrace-io/millrace/events"
 	"github.com/millrace-io/millrace/ledger"
@@ -109,6 +113,37 @@ func TestBar(t *testing.T) {
 	bar.progress([]*followed{one})
 	if want := " 20.0% 300 records, 0.4/s, 1.0 of 3.0 requests/s left, 1m40s to go\n"; notes.String() != want {
 		t.Errorf("a line is %q, want %q", notes.String(), want)
+	}
+}
+
+// Of two that are read here, and of which the second fails, the first is done.
+func TestTheSecondBackfillFails(t *testing.T) {
+	s := &connectors.Stream{Connector: "c", Key: events.StreamKey{Stream: "things"}}
+	var out bytes.Buffer
+	f := &follower{show: NewBar(&out, io.Discard, false), operator: &operator{file: &config.File{}, log: slog.New(slog.DiscardHandler)}}
+	f.follow(s, &answer{own: true, Backfill: &pipeline.BackfillPlan{Numbers: []uint64{1, 2}}})
+	f.all[0].seen = BackfillStatus{Number: 1, State: BackfillDone}
+	f.all[1].seen = BackfillStatus{Number: 2, State: BackfillReading}
+	f.ended(f.reads[0], errors.New("refused"))
+	f.show.summary(f.all)
+	err := f.result()
+	if err == nil || strings.Contains(err.Error(), "backfill 1") || !strings.Contains(err.Error(), "backfill 2") || !strings.Contains(out.String(), "backfill 1 is done") {
+		t.Errorf("%v, and it says %q", err, out.String())
+	}
+}
+
+// Of a backfill that is resumed the range is known when it was seen.
+func TestResumedIsResumedAgain(t *testing.T) {
+	one := &followed{stream: &connectors.Stream{Connector: "c", Key: events.StreamKey{Stream: "things"}}, plan: &pipeline.BackfillPlan{Numbers: []uint64{3}}}
+	if got := one.again(); got != "millrace backfill resume c/things 3" {
+		t.Errorf("before it is seen: %q", got)
+	}
+	one.look(underWay(connectors.BackfillProgress{}, 0))
+	if got := one.again(); got != "millrace backfill c/things --from 2026-11-01T02:00:00Z --to 2026-11-01T12:00:00Z" {
+		t.Errorf("when it was seen: %q", got)
+	}
+	if got := total([]*followed{one}).percent; got != one.seen.Percent || got == 0 {
+		t.Errorf("it stands at %v%%, and is said to be at %v%%", one.seen.Percent, got)
 	}
 }
 

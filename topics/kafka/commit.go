@@ -218,6 +218,10 @@ func (s *stream) transact(ctx context.Context) error {
 		if now := s.state.checkpoint.stamp; now != s.last {
 			return s.unlike(now)
 		}
+	} else if !s.proven { // what others wrote since is not to be read while a transaction is open
+		if err := s.state.catchUp(ctx); err != nil {
+			return err
+		}
 	}
 	s.producer.doubt = true // until all is known
 	if err := s.producer.add(ctx, s.page.partitions()); err != nil {

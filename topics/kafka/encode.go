@@ -40,7 +40,7 @@ type part struct {
 	partition
 	batches []batch
 	written int   // how many of them are in the transaction
-	offset  int64 // of the last of these
+	offset  int64 // of the last of these; -1 where the broker does not tell
 }
 
 // batch is one record batch: the size that a request wants in front of it, the

@@ -108,7 +108,11 @@ func (s *stream) prove(ctx context.Context) error {
 	if err := s.state.catchUp(ctx); err != nil {
 		return err
 	}
-	if wrote := s.page.index[s.home].offset; s.state.next <= wrote {
+	wrote := s.page.index[s.home].offset
+	if wrote < 0 {
+		return fmt.Errorf("%s/%d does not tell where it was written to", s.home.topic, s.home.id)
+	}
+	if s.state.next <= wrote {
 		return fmt.Errorf("%s/%d ends at %d for who reads it, and was written to at %d: its leader has changed", s.home.topic, s.home.id, s.state.next, wrote)
 	}
 	if now := s.state.checkpoint.stamp; now != s.last {

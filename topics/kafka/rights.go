@@ -53,20 +53,17 @@ func (b *Broker) checkGroupRights(ctx context.Context) error {
 }
 
 func (b *Broker) checkTopicRights(ctx context.Context) error {
-	known, err := b.client.do(ctx, &metadata.Request{})
+	var told *metadata.Response
+	asked := 0
+	err := b.client.patiently(ctx, func() (err error) {
+		told, err = b.askRights(ctx, asked)
+		asked++
+		return err
+	})
 	if err != nil {
 		return err
 	}
-	brokers := known.(*metadata.Response).Brokers
-	if len(brokers) == 0 {
-		return kafkago.BrokerNotAvailable
-	}
-	request := &metadata.Request{TopicNames: b.names.known(), IncludeTopicAuthorizedOperations: true}
-	answer, err := b.client.do(ctx, &rightsRequest{directed{Message: request, broker: brokers[0].NodeID, newest: 8}})
-	if err != nil {
-		return err
-	}
-	for _, t := range answer.(rightsAnswer).Message.(*metadata.Response).Topics {
+	for _, t := range told.Topics {
 		may := t.TopicAuthorizedOperations
 		if t.ErrorCode != 0 || may == 0 || may == unknown {
 			continue
@@ -82,6 +79,25 @@ func (b *Broker) checkTopicRights(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// askRights asks a broker what this user may do: each time another one, as one that
+// has just died is still named.
+func (b *Broker) askRights(ctx context.Context, nth int) (*metadata.Response, error) {
+	known, err := b.client.do(ctx, &metadata.Request{})
+	if err != nil {
+		return nil, err
+	}
+	brokers := known.(*metadata.Response).Brokers
+	if len(brokers) == 0 {
+		return nil, kafkago.BrokerNotAvailable
+	}
+	request := &metadata.Request{TopicNames: b.names.known(), IncludeTopicAuthorizedOperations: true}
+	answer, err := b.client.do(ctx, &rightsRequest{directed{Message: request, broker: brokers[nth%len(brokers)].NodeID, newest: 8}})
+	if err != nil {
+		return nil, err
+	}
+	return answer.(rightsAnswer).Message.(*metadata.Response), nil
 }
 
 // rightsRequest is a request for metadata that a broker answers: kafka-go would answer

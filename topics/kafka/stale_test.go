@@ -11,6 +11,7 @@ import (
 	"github.com/segmentio/kafka-go/protocol"
 	"github.com/segmentio/kafka-go/protocol/fetch"
 	"github.com/segmentio/kafka-go/protocol/listoffsets"
+	"github.com/segmentio/kafka-go/protocol/produce"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -127,6 +128,55 @@ func TestOldCheckpointIsShown(t *testing.T) {
 	s = begin(t, b, testKey, "c")
 	commit(t, s, numbered(testKey, 2, 10))
 	judge(t, b.names.prefix, cluster.ListenAddrs()[0], result{key: testKey, commits: 3, size: 10})
+}
+
+// unplaced answers what was written as a duplicate, of which nobody knows any more
+// where it lies.
+type unplaced struct {
+	kafkago.RoundTripper
+	written int    // requests
+	enough  func() // called when the second is answered
+}
+
+func (u *unplaced) RoundTrip(ctx context.Context, addr net.Addr, r kafkago.Request) (kafkago.Response, error) {
+	answer, err := u.RoundTripper.RoundTrip(ctx, addr, r)
+	if written, ok := answer.(*produce.Response); ok && err == nil {
+		if u.written++; u.written == 2 {
+			u.enough()
+		}
+		for _, t := range written.Topics {
+			for i := range t.Partitions {
+				t.Partitions[i].ErrorCode, t.Partitions[i].BaseOffset = int16(kafkago.DuplicateSequenceNumber), -1
+			}
+		}
+	}
+	return answer, err
+}
+
+// Where nobody tells where the state was written to, an old checkpoint is not found
+// out, and nothing is committed.
+func TestOldCheckpointAndNoPlace(t *testing.T) {
+	cluster := fake(t, kfake.NumBrokers(1))
+	opts := Options{Brokers: cluster.ListenAddrs(), session: fakeSession}
+	s := begin(t, open(t, opts), testKey, "a")
+	commit(t, s, numbered(testKey, 0, 10))
+	if _, err := s.Entries(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	old := s.state.next
+	commit(t, s, numbered(testKey, 1, 10))
+	s.Release()
+	b, late := openBehind(t, opts)
+	late.stand(old, -1)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	b.client.trip = &unplaced{RoundTripper: late, enough: cancel}
+	s = begin(t, b, testKey, "b")
+	// One commit writes one request, so the second is another attempt.
+	state := &topics.Commit{ID: "1", Checkpoint: []byte("1")}
+	if err := s.Commit(ctx, state); !errors.Is(err, context.Canceled) {
+		t.Errorf("what is built on an old checkpoint was committed: %v", err)
+	}
 }
 
 // A place is not given up because a broker that leads no more does not have it.

@@ -151,3 +151,27 @@ func TestDiskFillsInMidCommit(t *testing.T) {
 		t.Errorf("%d entries, %v, want %d", len(entries), err, next/500+1)
 	}
 }
+
+// Whoever asks whether the server is ready does not wait until it is restarted.
+func TestReadyDoesNotWait(t *testing.T) {
+	b := open(t, Options{Dir: t.TempDir()})
+	if err := b.Ready(t.Context()); err != nil {
+		t.Error(err)
+	}
+	b.mu.Lock()
+	said := make(chan error, 1)
+	go func() { said <- b.Ready(t.Context()) }()
+	select {
+	case err := <-said:
+		if err == nil {
+			t.Error("it is ready while it is restarted")
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("it waits")
+	}
+	b.mu.Unlock()
+	b.Close()
+	if err := b.Ready(t.Context()); !errors.Is(err, errClosed) {
+		t.Errorf("closed, it says %v", err)
+	}
+}

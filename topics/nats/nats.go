@@ -13,6 +13,7 @@
 package nats
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -220,13 +221,20 @@ func (b *Broker) setLimits(l topics.Limits) {
 	b.limits = l
 }
 
-// Ready returns nil when the broker can take commits.
+// Ready returns nil when the broker can take commits. It does not wait for an embedded
+// server that is being restarted, which may take longer than who asks has time.
 func (b *Broker) Ready(ctx context.Context) error {
-	s, done, err := b.use(ctx)
-	if err != nil {
-		return err
+	if !b.mu.TryRLock() {
+		return errors.New("the embedded NATS server is being restarted")
 	}
-	defer done()
+	defer b.mu.RUnlock()
+	s := b.session
+	switch {
+	case b.ctx.Err() != nil:
+		return errClosed
+	case s == nil:
+		return cmp.Or(b.room(0), errors.New("the embedded NATS server could not be restarted; it is tried again"))
+	}
 	if s.suspect.Load() {
 		return errors.New("the embedded NATS server failed to store a batch and has not been restarted yet")
 	}
