@@ -65,7 +65,7 @@ connectors:
   bot: {type: feedyou, bot_id: b, function_key: k}
 `)
 	_, err := Check(t.Context(), file, false, slog.New(slog.DiscardHandler))
-	if err == nil || !strings.Contains(err.Error(), "broker.kafka.tls") || !strings.Contains(err.Error(), "/nonexistent.pem") || ExitCode(err) != ExitConfig {
+	if err == nil || !strings.Contains(err.Error(), "broker.kafka.tls") || !strings.Contains(err.Error(), "/nonexistent.pem") || ExitCode(err) != ExitUsage {
 		t.Errorf("with a certificate that is not there: %v", err)
 	}
 }
