@@ -87,7 +87,7 @@ func TestLettersAreNotMappedWithUnsetSettings(t *testing.T) {
 		}
 	}
 	done, err := ResolveLetters(t.Context(), parseIn(t, text, nil), Selection{}, true, false, slog.New(slog.DiscardHandler))
-	if err != nil || len(done) != 1 || done[0].Discarded != 1 {
+	if err != nil || len(done) != 1 || done[0].Discarded != 1 || !strings.HasPrefix(done[0].Name, "support/") {
 		t.Errorf("a discard: %+v, %v", done, err)
 	}
 }

@@ -19,7 +19,7 @@ import (
 
 var (
 	kafkaVersions = flag.String("kafka.versions", "", "versions of Apache Kafka, with commas, that tests start to kill them and those who use them; empty: the usual one")
-	brokerKills   = flag.Int("kafka.broker-kills", 3, "how often TestBrokerIsKilled kills the broker")
+	brokerKills   = flag.Int("kafka.broker-kills", 6, "how often TestBrokerIsKilled kills the broker: six times is once at each step")
 	ownerKills    = flag.Int("kafka.owner-kills", 10, "how often TestOwnersAreKilled kills a process of five owners")
 )
 

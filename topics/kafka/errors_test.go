@@ -12,7 +12,6 @@ import (
 	"testing"
 	"time"
 
-	kafkago "github.com/segmentio/kafka-go"
 	"github.com/segmentio/kafka-go/protocol"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
@@ -375,29 +374,6 @@ func alterTopic(t *testing.T, addr, name, setting, value string) {
 	answer, err := request.RequestWith(t.Context(), writer(t, []string{addr}, ""))
 	if err != nil || answer.Resources[0].ErrorCode != 0 {
 		t.Fatalf("setting %s of %s: %v, %+v", setting, name, err, answer)
-	}
-}
-
-// What Kafka did not try because of another partition is not what is told, and
-// stops nothing.
-func TestWorse(t *testing.T) {
-	at := func(k kafkago.Error) error { return fmt.Errorf("p: %w", k) }
-	fenced, gone, refused := at(kafkago.ProducerFenced), at(kafkago.UnknownTopicOrPartition), at(kafkago.TopicAuthorizationFailed)
-	for _, c := range []struct{ a, b, want error }{
-		{nil, gone, gone},
-		{at(notAttempted), gone, gone},
-		{gone, at(notAttempted), gone},
-		{fenced, at(notAttempted), fenced},
-		{at(notAttempted), fenced, fenced},
-		{gone, refused, refused},
-		{refused, gone, refused},
-	} {
-		if got := worse(c.a, c.b); got != c.want {
-			t.Errorf("of %v and %v %v is told", c.a, c.b, got)
-		}
-	}
-	if final(at(notAttempted)) {
-		t.Error("it stops the stream")
 	}
 }
 

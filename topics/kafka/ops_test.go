@@ -98,7 +98,6 @@ func TestAskAfterLostAnswers(t *testing.T) {
 
 // TestAskNobody hears nobody, and not the answers to others.
 func TestAskNobody(t *testing.T) {
-	t.Parallel()
 	cluster := readCluster(t, 1, []string{"_ops"})
 	b := readBroker(t, cluster.ListenAddrs())
 	c := writer(t, cluster.ListenAddrs(), "")
@@ -124,7 +123,6 @@ func TestAskNobody(t *testing.T) {
 
 // TestAskSilent gives a process up that has given a sign and then none.
 func TestAskSilent(t *testing.T) {
-	t.Parallel()
 	cluster := readCluster(t, 1, []string{"_ops"})
 	b := readBroker(t, cluster.ListenAddrs())
 	c := writer(t, cluster.ListenAddrs(), "", kgo.ConsumeTopics(opsTopic))

@@ -132,7 +132,6 @@ func TestPublishLimit(t *testing.T) {
 // TestPublishTrouble goes on while a partition moves, and tells which messages
 // were refused.
 func TestPublishTrouble(t *testing.T) {
-	t.Parallel()
 	cluster := readCluster(t, 2, []string{"sms"}, kfake.NumBrokers(2))
 	p := newPublisher(t, Options{Brokers: cluster.ListenAddrs()})
 	key := "b" // in the other partition

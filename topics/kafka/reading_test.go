@@ -14,6 +14,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
+	"go.uber.org/goleak"
 
 	"github.com/millrace-io/millrace/topics"
 )
@@ -23,9 +24,11 @@ import (
 
 const readPatience = 30 * time.Second
 
-// readCluster starts a cluster with the topics of some event types.
+// readCluster starts a cluster with the topics of some event types. Nothing may
+// be left running when the test ends, so that nothing may run beside it.
 func readCluster(t *testing.T, partitions int32, types []string, opts ...kfake.Opt) *kfake.Cluster {
 	t.Helper()
+	t.Cleanup(func() { goleak.VerifyNone(t) })
 	for _, eventType := range types {
 		opts = append(opts, kfake.SeedTopics(partitions, names{"millrace"}.topic(eventType)))
 	}

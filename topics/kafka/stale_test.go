@@ -103,21 +103,27 @@ func TestCommitIsNotSeenYet(t *testing.T) {
 	judge(t, h.b.names.prefix, h.cluster.ListenAddrs()[0], result{key: testKey, commits: 3, size: 10})
 }
 
-// Whoever takes a stream and is shown an old checkpoint commits nothing from there.
-func TestOldCheckpointIsShown(t *testing.T) {
-	cluster := fake(t, kfake.NumBrokers(1))
-	opts := Options{Brokers: cluster.ListenAddrs(), session: fakeSession}
+// overtaken commits two pages, and returns where the state ended after the first.
+func overtaken(t *testing.T) (opts Options, old int64) {
+	t.Helper()
+	opts = Options{Brokers: fake(t, kfake.NumBrokers(1)).ListenAddrs(), session: fakeSession}
 	s := begin(t, open(t, opts), testKey, "a")
 	commit(t, s, numbered(testKey, 0, 10))
 	if _, err := s.Entries(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	old := s.state.next
+	old = s.state.next
 	commit(t, s, numbered(testKey, 1, 10))
 	s.Release()
+	return opts, old
+}
+
+// Whoever takes a stream and is shown an old checkpoint commits nothing from there.
+func TestOldCheckpointIsShown(t *testing.T) {
+	opts, old := overtaken(t)
 	b, late := openBehind(t, opts)
 	late.stand(old, 2) // before and after the stream is taken
-	s = begin(t, b, testKey, "b")
+	s := begin(t, b, testKey, "b")
 	if text := string(s.state.checkpoint.data); text != "0" {
 		t.Fatalf("the checkpoint is %s, want the old one", text)
 	}
@@ -127,7 +133,7 @@ func TestOldCheckpointIsShown(t *testing.T) {
 	s.Release()
 	s = begin(t, b, testKey, "c")
 	commit(t, s, numbered(testKey, 2, 10))
-	judge(t, b.names.prefix, cluster.ListenAddrs()[0], result{key: testKey, commits: 3, size: 10})
+	judge(t, b.names.prefix, opts.Brokers[0], result{key: testKey, commits: 3, size: 10})
 }
 
 // unplaced answers what was written as a duplicate, of which nobody knows any more
@@ -156,22 +162,13 @@ func (u *unplaced) RoundTrip(ctx context.Context, addr net.Addr, r kafkago.Reque
 // Where nobody tells where the state was written to, an old checkpoint is not found
 // out, and nothing is committed.
 func TestOldCheckpointAndNoPlace(t *testing.T) {
-	cluster := fake(t, kfake.NumBrokers(1))
-	opts := Options{Brokers: cluster.ListenAddrs(), session: fakeSession}
-	s := begin(t, open(t, opts), testKey, "a")
-	commit(t, s, numbered(testKey, 0, 10))
-	if _, err := s.Entries(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	old := s.state.next
-	commit(t, s, numbered(testKey, 1, 10))
-	s.Release()
+	opts, old := overtaken(t)
 	b, late := openBehind(t, opts)
 	late.stand(old, -1)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	b.client.trip = &unplaced{RoundTripper: late, enough: cancel}
-	s = begin(t, b, testKey, "b")
+	s := begin(t, b, testKey, "b")
 	// One commit writes one request, so the second is another attempt.
 	state := &topics.Commit{ID: "1", Checkpoint: []byte("1")}
 	if err := s.Commit(ctx, state); !errors.Is(err, context.Canceled) {

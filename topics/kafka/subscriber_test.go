@@ -185,7 +185,6 @@ func TestSubscribeBackoff(t *testing.T) {
 }
 
 func TestSubscribeRefused(t *testing.T) {
-	t.Parallel()
 	cluster := readCluster(t, 1, []string{"sms"})
 	opts := Options{Brokers: cluster.ListenAddrs(), requestWait: time.Second}
 	refuse := func(key kmsg.Key, err *kerr.Error) func() {
@@ -223,7 +222,6 @@ func TestSubscribeRefused(t *testing.T) {
 // written: nothing is missing, and no message is first seen before an earlier one
 // of its key.
 func TestSubscribeChanging(t *testing.T) {
-	t.Parallel()
 	cluster := readCluster(t, 4, []string{"sms"}, kfake.NumBrokers(3), kfake.BrokerConfigs(map[string]string{"group.initial.rebalance.delay.ms": "0"}))
 	opts := Options{Brokers: cluster.ListenAddrs(), requestWait: 2 * time.Second}
 	p := newPublisher(t, opts)

@@ -23,7 +23,6 @@ const smsTopic = "millrace.sms"
 
 // TestTailCommitted reads what another client takes for committed.
 func TestTailCommitted(t *testing.T) {
-	t.Parallel()
 	cluster := readCluster(t, 3, []string{"sms", "click"}, kfake.NumBrokers(3))
 	interleave(t, cluster.ListenAddrs(), smsTopic, "millrace.click")
 	wantCommitted(t, readBroker(t, cluster.ListenAddrs()))
