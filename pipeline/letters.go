@@ -66,7 +66,8 @@ const (
 
 // Resolve discards dead letters of the stream, or sends them through the flow
 // once more. What it has done is committed with the events that came of it, so
-// that each letter is dealt with once, whoever asks how often.
+// that each letter is dealt with once, whoever asks how often. Letters that do not
+// count any more ([LettersSince]) are left as they are.
 func (i *Ingest) Resolve(ctx context.Context, letters []*Letter, discard bool) (out *Resolved, err error) {
 	err = i.operate(ctx, func(ctx context.Context, t *tenure) error {
 		out, err = t.resolve(ctx, letters, discard)
@@ -82,7 +83,11 @@ func (t *tenure) resolve(ctx context.Context, letters []*Letter, discard bool) (
 	out := &Resolved{}
 	var todo []*Letter
 	given := map[events.ID]*Letter{}
+	since := LettersSince(t.opts.Retention, t.opts.Now())
 	for _, l := range letters {
+		if l.Stored.Before(since) {
+			continue
+		}
 		if same := given[l.ID]; same != nil && l.Stored.After(same.Stored) {
 			same.Stored = l.Stored
 		}
