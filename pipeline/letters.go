@@ -315,6 +315,9 @@ func (t *tenure) revive(ctx context.Context, l *Letter, reach *[]ledger.Range) (
 	if lost && t.stream.Versioned && others == 0 {
 		return nil, "what was published of the record is forgotten, and may be newer", nil
 	}
+	if lost && slices.ContainsFunc(*reach, func(r ledger.Range) bool { return t.checkpoint.ReplayedSince(r, l.Stored) }) {
+		return nil, "a replay has read its time since, and what that has published is forgotten: it may be an event already", nil
+	}
 	e := t.eventOf(l, &record, id)
 	e.Replay = lost
 	if r.out, err = t.opts.Transforms.Apply(ctx, []events.Event{e}); err != nil {
