@@ -172,16 +172,26 @@ func TestOldLettersAreMarked(t *testing.T) {
 			}
 			ingest(t, s(), o)
 		}
-		for range 3 {
-			now = now.Add(12 * time.Hour)
-			quiet := s()
-			quiet.Pager = &api{elements: []string{fmt.Sprintf(`{"text":"%d"}`, now.Unix())}, at: now.Add(-time.Hour)}
-			ingest(t, quiet, o)
+		forget := func() {
+			for range 3 {
+				now = now.Add(12 * time.Hour)
+				quiet := s()
+				quiet.Pager = &api{elements: []string{fmt.Sprintf(`{"text":"%d"}`, now.Unix())}, at: now.Add(-time.Hour)}
+				ingest(t, quiet, o)
+			}
 		}
+		forget()
 		all := letters(t, l)
 		all[0].Stored = end.Add(-time.Second)
 		if r, err := resolve(t, s(), o, all, false); err != nil || again && len(r.Dead) != 1 || !again && r.Replayed != 1 {
 			t.Errorf("%+v, %v", r, err)
+		}
+		if !again {
+			forget()
+			all[0].Stored = end.Add(time.Second) // the same letter, from a replay that found no room
+			if r, err := resolve(t, s(), o, all, false); err != nil || r.Known != 1 {
+				t.Errorf("a letter that was replayed before: %+v, %v", r, err)
+			}
 		}
 		if n := strings.Count(published(t, l), "a"); n != 1 {
 			t.Errorf("it is published %d times", n)

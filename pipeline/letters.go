@@ -289,7 +289,9 @@ func (t *tenure) revive(ctx context.Context, l *Letter, reach *[]ledger.Range) (
 	id, trial := l.Event, t.book.Draft()
 	others := trial.Versions(record.Identity)
 	if id != (events.ID{}) {
-		if r.known = !trial.Record(events.PublishedMark(id)); r.known {
+		// The letter of an event that was too large may be there again, from a replay of
+		// the stream, when the mark is forgotten.
+		if r.known = t.resolved.Published(l.ID) || !trial.Record(events.PublishedMark(id)); r.known {
 			return r, "", nil
 		}
 		if latest, ok := trial.Latest(record.Identity); ok && t.stream.Versioned && latest != id {
