@@ -153,6 +153,10 @@ func TestAddressesAreMasked(t *testing.T) {
 		{"https://h/?r=https://u;token=p@x", "https://h/?r=https://***", "h"},
 		{"https://h/?r=https%3A%2F%2Fu%3Ap%40x%2Fy&b=1", "https://h/?r=***&b=1", "h"},
 		{"https://h/?r=https%253A%252F%252Fu%253Ap%2540x", "https://h/?r=***", "h"},
+		{"https://h/?//u:p@akey=x&//u:p@b//v:q@akey=x", "https://h/?//***@akey=***&//***@b//***@akey=***", "h"},
+		// Escapes may hide where a name ends.
+		{"https://h/?//tok@x%41=b&%2F%2Ftok%40x=b&a%3Dtoken%3Dx=b", "https://h/?***&***&***", "h"},
+		{"https://h/?a%3D//tok@x%41=b&a%253Dkey%253Dx=b&a%253Db%253Dx=b", "https://h/?***&***&a%253Db%253Dx=b", "h"},
 		{"https://h/https://u:p@x/y?a=b", "https://h/https://***@x/y?a=b", "h"},
 		{"https://h/https://u;v:p@x/t;key=y", "https://h/https://***@x/t;key=***", "h"},
 		{"https://h/p/http:/u:p@x/", "https://h/p/http:/***@x/", "h"},

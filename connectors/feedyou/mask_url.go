@@ -132,17 +132,38 @@ func (m *masker) parameters(s span) {
 // where it holds either in an escaped form, all of the value.
 func (m *masker) parameter(s span, signs string) {
 	text := m.text[s.from:s.to]
-	first, secret := len(m.edits), secretParameter(text, signs)
+	first, secret, sign := len(m.edits), secretParameter(text, signs), until(text, 0, signs)
+	if hidesSign(text[:sign], text, signs) {
+		m.mask(s)
+		return
+	}
 	for info, found := userInfoIn(text, 0); found; info, found = userInfoIn(text, info.to) {
 		if secret >= 0 && secret <= info.to {
 			secret = min(secret, info.from)
 			break
 		}
 		m.mask(span{s.from + info.from, s.from + info.to})
+		if info.from <= sign && sign < info.to { // masked, what follows belongs to the name
+			sign = until(text, info.to, signs)
+			if sign < len(text) && isSecret(text[info.to:sign]) {
+				secret = sign + 1
+			}
+		}
 	}
 	if secret >= 0 {
 		m.mask(span{s.from + secret, s.to})
 		return
+	}
+	m.escapedParameter(s, signs, first)
+}
+
+// escapedParameter is parameter for what stands there in an escaped form. Edits from
+// first on are of the parameter.
+func (m *masker) escapedParameter(s span, signs string, first int) {
+	text := m.text[s.from:s.to]
+	from := s.from + until(text, 0, signs) + 1
+	if from > s.to {
+		from = s.from
 	}
 	for range maxLayers {
 		decoded := percentDecoded(text)
@@ -152,16 +173,33 @@ func (m *masker) parameter(s span, signs string) {
 		text = decoded
 		value := text[min(until(text, 0, signs)+1, len(text)):]
 		_, inner := userInfoIn(text, 0)
-		if inner || secretParameter(text, signs) >= 0 || secretParameter(value, signs) >= 0 {
-			m.edits = m.edits[:first]
-			from := s.from + until(m.text[s.from:s.to], 0, signs) + 1
-			if from > s.to {
-				from = s.from
-			}
-			m.mask(span{from, s.to})
-			return
+		if !inner && secretParameter(text, signs) < 0 && secretParameter(value, signs) < 0 {
+			continue
+		}
+		for n := len(m.edits); n > first && m.edits[n-1].to > from; n = len(m.edits) {
+			from = min(from, m.edits[n-1].from)
+			m.edits = m.edits[:n-1]
+		}
+		m.mask(span{from, s.to})
+		return
+	}
+}
+
+// hidesSign says whether a name is more than that once its escapes are read: what
+// hides a credential then cannot be told.
+func hidesSign(name, text []byte, signs string) bool {
+	for range maxLayers {
+		decoded := percentDecoded(name)
+		if len(decoded) == len(name) {
+			break
+		}
+		name, text = decoded, percentDecoded(text)
+		if bytes.ContainsAny(name, signs+"@") {
+			_, inner := userInfoIn(text, 0)
+			return inner || mayHide(text)
 		}
 	}
+	return false
 }
 
 // secretParameter returns where the value of the first name of credentials in a
