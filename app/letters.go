@@ -79,8 +79,9 @@ type Cause struct {
 type letterReader struct {
 	broker   topics.Broker
 	wanted   Selection
-	raw      bool // with their records
-	limit    int  // of messages that are read; 0: none
+	raw      bool      // with their records
+	limit    int       // of messages that are read; 0: none
+	since    time.Time // letters that were stored before are gone
 	all      []Letter
 	known    map[string]bool
 	resolved map[events.StreamKey]ledger.Resolutions
@@ -128,7 +129,7 @@ func (r *letterReader) add(ctx context.Context, l *pipeline.Letter, incomplete b
 		}
 	}
 	what, id := r.resolved[l.Stream].Of(l.ID, l.Stored), l.ID.String()
-	if r.wanted.Resolved != (what != "") || r.known[id] {
+	if l.Stored.Before(r.since) || r.wanted.Resolved != (what != "") || r.known[id] {
 		return nil
 	}
 	r.known[id] = true
@@ -142,7 +143,7 @@ func (r *letterReader) add(ctx context.Context, l *pipeline.Letter, incomplete b
 
 // letters reads the dead letters of a selection, with their records or without.
 func (o *operator) letters(ctx context.Context, s Selection, raw bool) ([]Letter, error) {
-	r := letterReader{broker: o.broker, wanted: s, raw: raw}
+	r := letterReader{broker: o.broker, wanted: s, raw: raw, since: pipeline.LettersSince(o.file.Topics.Retention, time.Now())}
 	_, err := r.read(ctx)
 	slices.SortFunc(r.all, older) // partitions come in no order
 	return r.all, err

@@ -198,7 +198,7 @@ func openLetters(ctx context.Context, broker topics.Broker, streams map[string]S
 	}
 	limited, cancel := context.WithTimeout(ctx, openLettersWait)
 	defer cancel()
-	r := letterReader{broker: broker, limit: openLettersRead}
+	r := letterReader{broker: broker, limit: openLettersRead, since: pipeline.LettersSince(retention, time.Now())}
 	more, err := r.read(limited)
 	if err != nil && limited.Err() != nil && ctx.Err() == nil {
 		more, err = true, nil

@@ -37,6 +37,25 @@ type health struct {
 	mu     sync.Mutex
 	state  Health
 	warned bool
+	pause  time.Time // when the pause ends that was told last
+}
+
+// longPause is a pause that somebody who waits should hear of.
+const longPause = time.Minute
+
+// paused tells, once for each, of a pause that the API has asked for.
+func (h *health) paused(wait time.Duration) {
+	if wait < longPause {
+		return
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	now := h.now()
+	if now.Before(h.pause) {
+		return
+	}
+	h.pause = now.Add(wait)
+	h.log.Info("the API takes no more requests for a while; waiting", "for", wait.Round(time.Second))
 }
 
 func (h *health) get() Health {

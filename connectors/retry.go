@@ -46,25 +46,34 @@ func retryAfter(h http.Header, now time.Time) time.Duration {
 
 // rateLimited reads how long the API lets no more requests through, from the
 // headers RateLimit (the draft's and its forerunners') and X-RateLimit-*; 0 when
-// there are requests left, or nothing is told.
-func rateLimited(h http.Header, now time.Time) time.Duration {
-	remaining, reset := "", ""
+// there are requests left, or nothing is told. Of several limits the longest counts.
+func rateLimited(h http.Header, now time.Time) (wait time.Duration) {
 	for _, prefix := range []string{"RateLimit-", "X-RateLimit-", "X-Rate-Limit-"} {
-		if remaining = h.Get(prefix + "Remaining"); remaining != "" {
-			reset = h.Get(prefix + "Reset")
-			break
-		}
+		wait = max(wait, untilReset(h.Get(prefix+"Remaining"), h.Get(prefix+"Reset"), h, now))
 	}
-	if remaining == "" { // RateLimit: "default";r=0;t=30, before that remaining=0, reset=30
-		for item := range strings.FieldsFuncSeq(h.Get("RateLimit"), func(r rune) bool { return r == ';' || r == ',' }) {
-			switch name, value, _ := strings.Cut(strings.TrimSpace(item), "="); name {
-			case "r", "remaining":
-				remaining = value
-			case "t", "reset":
-				reset = value
+	for _, value := range h.Values("RateLimit") { // "default";r=0;t=30, before that remaining=0, reset=30
+		limits := []string{value}
+		if strings.Contains(value, ";") {
+			limits = strings.Split(value, ",")
+		}
+		for _, limit := range limits {
+			remaining, reset := "", ""
+			for item := range strings.FieldsFuncSeq(limit, func(r rune) bool { return r == ';' || r == ',' }) {
+				switch name, value, _ := strings.Cut(strings.TrimSpace(item), "="); name {
+				case "r", "remaining":
+					remaining = value
+				case "t", "reset":
+					reset = value
+				}
 			}
+			wait = max(wait, untilReset(remaining, reset, h, now))
 		}
 	}
+	return wait
+}
+
+// untilReset is how long one limit lets no more requests through.
+func untilReset(remaining, reset string, h http.Header, now time.Time) time.Duration {
 	left, err := strconv.ParseFloat(strings.TrimSpace(remaining), 64)
 	if err != nil || left > 0 {
 		return 0

@@ -54,6 +54,13 @@ func TestRateLimited(t *testing.T) {
 		{[]string{"RateLimit", `"default";r=0;t=30`}, 30 * time.Second},
 		{[]string{"RateLimit", `"default";r=5;t=30`}, 0},
 		{[]string{"RateLimit", `limit=10, remaining=0, reset=7`}, 7 * time.Second},
+		{[]string{"RateLimit", `reset=7, remaining=0`}, 7 * time.Second},
+		// Of several limits each that is used up counts.
+		{[]string{"RateLimit", `"day";r=0;t=30, "burst";r=5;t=1`}, 30 * time.Second},
+		{[]string{"RateLimit", `"burst";r=5;t=1, "day";t=30;r=0`}, 30 * time.Second},
+		{[]string{"RateLimit", `"burst";r=0;t=1,"day";r=0;t=30`}, 30 * time.Second},
+		{[]string{"RateLimit", `"burst";r=0, "day";r=5;t=30`}, 0},
+		{[]string{"RateLimit-Remaining", "3", "RateLimit-Reset", "60", "X-RateLimit-Remaining", "0", "X-RateLimit-Reset", "10"}, 10 * time.Second},
 	} {
 		if got := rateLimited(headers(c.header...), noon); got != c.want {
 			t.Errorf("%q: %s, want %s", c.header, got, c.want)

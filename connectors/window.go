@@ -242,6 +242,7 @@ func (r *windowRead) ask(ctx context.Context, slot *slot, what Request, each fun
 		return nil, began, r.counted(err)
 	}
 	defer page.Close()
+	r.lane.sub.health.paused(stream.budget.Paused())
 	r.pageKey = page.Key
 	r.slowest = max(r.slowest, page.Took)
 	records := 0

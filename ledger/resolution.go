@@ -89,6 +89,13 @@ func (all Resolutions) Of(letter events.ID, stored time.Time) string {
 	return ""
 }
 
+// Published says whether a letter with this id became an event, or was one already,
+// whenever it was stored.
+func (all Resolutions) Published(letter events.ID) bool {
+	what := all[letter].what
+	return what == Replayed || what == Known
+}
+
 // Encode returns the resolution as it is stored.
 func (r *Resolution) Encode() ([]byte, error) {
 	r.Version = Version

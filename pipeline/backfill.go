@@ -245,6 +245,9 @@ func (t *tenure) backfill(ctx context.Context, r BackfillRequest) (p *BackfillPl
 	if err != nil {
 		return nil, err
 	}
+	if r.Do == BackfillBegin && p.Replay && !p.Resumed {
+		t.noteReplay(next, ledger.Range{From: p.From, To: p.To})
+	}
 	before := t.checkpoint.Backfilling()
 	if err := t.store(ctx, next); err != nil {
 		return nil, fmt.Errorf("changing the backfills of %s: %w", t.stream.Key, err)

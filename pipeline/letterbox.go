@@ -135,6 +135,16 @@ func (b *Letterbox) Incomplete() []*Letter {
 	return letters
 }
 
+// LettersSince returns when the oldest dead letter was stored that counts; zero: all
+// count. Some brokers keep letters for longer than they were told to, and what
+// became of such a one is not known any more.
+func LettersSince(retention time.Duration, now time.Time) time.Time {
+	if retention == 0 {
+		return time.Time{}
+	}
+	return now.Add(-retention)
+}
+
 // Intact says whether the record's bytes are those that were kept.
 func (l *Letter) Intact() bool {
 	sum := sha256.Sum256(l.Raw)

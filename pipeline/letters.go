@@ -66,7 +66,8 @@ const (
 
 // Resolve discards dead letters of the stream, or sends them through the flow
 // once more. What it has done is committed with the events that came of it, so
-// that each letter is dealt with once, whoever asks how often.
+// that each letter is dealt with once, whoever asks how often. Letters that do not
+// count any more ([LettersSince]) are left as they are.
 func (i *Ingest) Resolve(ctx context.Context, letters []*Letter, discard bool) (out *Resolved, err error) {
 	err = i.operate(ctx, func(ctx context.Context, t *tenure) error {
 		out, err = t.resolve(ctx, letters, discard)
@@ -82,7 +83,11 @@ func (t *tenure) resolve(ctx context.Context, letters []*Letter, discard bool) (
 	out := &Resolved{}
 	var todo []*Letter
 	given := map[events.ID]*Letter{}
+	since := LettersSince(t.opts.Retention, t.opts.Now())
 	for _, l := range letters {
+		if l.Stored.Before(since) {
+			continue
+		}
 		if same := given[l.ID]; same != nil && l.Stored.After(same.Stored) {
 			same.Stored = l.Stored
 		}
@@ -284,7 +289,9 @@ func (t *tenure) revive(ctx context.Context, l *Letter, reach *[]ledger.Range) (
 	id, trial := l.Event, t.book.Draft()
 	others := trial.Versions(record.Identity)
 	if id != (events.ID{}) {
-		if r.known = !trial.Record(events.PublishedMark(id)); r.known {
+		// The letter of an event that was too large may be there again, from a replay of
+		// the stream, when the mark is forgotten.
+		if r.known = t.resolved.Published(l.ID) || !trial.Record(events.PublishedMark(id)); r.known {
 			return r, "", nil
 		}
 		if latest, ok := trial.Latest(record.Identity); ok && t.stream.Versioned && latest != id {
@@ -309,6 +316,9 @@ func (t *tenure) revive(ctx context.Context, l *Letter, reach *[]ledger.Range) (
 	lost := slices.ContainsFunc(*reach, func(r ledger.Range) bool { return len(lostIn(t.checkpoint, r)) > 0 })
 	if lost && t.stream.Versioned && others == 0 {
 		return nil, "what was published of the record is forgotten, and may be newer", nil
+	}
+	if lost && slices.ContainsFunc(*reach, func(r ledger.Range) bool { return t.checkpoint.ReplayedSince(r, l.Stored) }) {
+		return nil, "a replay has read its time since, and what that has published is forgotten: it may be an event already", nil
 	}
 	e := t.eventOf(l, &record, id)
 	e.Replay = lost

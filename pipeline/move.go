@@ -153,6 +153,9 @@ func (t *tenure) move(ctx context.Context, m Move) (*Plan, error) {
 		return nil, err
 	}
 	plan.apply(next)
+	if plan.Replay {
+		t.noteReplay(next, plan.Read)
+	}
 	if err := t.store(ctx, next); err != nil {
 		return nil, fmt.Errorf("moving the cursor of %s: %w", t.stream.Key, err)
 	}
@@ -186,6 +189,12 @@ func (p *Plan) apply(c *ledger.Checkpoint) {
 	case old != nil && !p.To.Before(old.To):
 		c.Replay = nil
 	}
+}
+
+// noteReplay notes that the replay of a range begins.
+func (t *tenure) noteReplay(c *ledger.Checkpoint, r ledger.Range) {
+	now := t.opts.Now().UTC()
+	c.NoteReplay(r, now, LettersSince(t.opts.Retention, now))
 }
 
 // replaying returns the replay that a batch is part of; nil for none.

@@ -46,6 +46,10 @@ func onceWithEveryFault(t *testing.T, newTarget func(*testing.T) target) {
 // withFaults reads a world of which requests go wrong.
 func withFaults(t *testing.T, on target, o simulator.Options) {
 	w := startBoth(t, o)
+	cut := new(unheard)
+	if !o.Timestamped {
+		cut = listen(t, w)
+	}
 	path := w.configure(t, settings{on: on, extra: fast})
 	logged := ""
 	for met := false; !met; { // each reads at least the overlap again
@@ -59,7 +63,7 @@ func withFaults(t *testing.T, on target, o simulator.Options) {
 	all, account := on.events(t), w.Account()
 	compareAll(t, all, account)
 	compareDead(t, all, account, o.Timestamped)
-	compareIncidents(t, logged, account, o.Timestamped)
+	compareIncidents(t, logged, account, cut)
 }
 
 // injured is how many requests met a fault.
@@ -104,8 +108,9 @@ var (
 )
 
 // compareIncidents wants one line for each row of failures that ended with a
-// success, and one more for a long one; nothing else, and no failure forgotten.
-func compareIncidents(t *testing.T, logged string, a simulator.Account, timestamped bool) {
+// success, and one more for a long one; nothing else, and no failure forgotten but
+// those that nobody hears of.
+func compareIncidents(t *testing.T, logged string, a simulator.Account, cut *unheard) {
 	t.Helper()
 	secretsOf(a).absent(t, "the log", []byte(logged))
 	failed, incidents, long := map[string]int{}, map[string]int{}, map[string]int{}
@@ -130,12 +135,7 @@ func compareIncidents(t *testing.T, logged string, a simulator.Account, timestam
 		}
 		// Where a connection is torn before the answer the transport itself may
 		// ask again, so that nobody hears of it.
-		least := most - e.Faults[simulator.Reset]
-		if !timestamped && slices.Contains(quarters, name) {
-			// An answer that shows that quarters are needed is read no further:
-			// whether it is cut after that nobody sees.
-			least -= e.Faults[simulator.Truncated]
-		}
+		least := most - e.Faults[simulator.Reset] - cut.of(name)
 		if got := failed[stream]; got < least || got > most {
 			t.Errorf("%s: the log tells of %d failed requests, there were %d to %d", name, got, least, most)
 		}

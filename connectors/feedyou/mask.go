@@ -127,6 +127,9 @@ func (m *masker) walk(s span, what inside, listed bool) {
 // object looks at an object, which may be {"name": ..., "value": ...}, in a list
 // above all.
 func (m *masker) object(s span, what inside, listed bool) {
+	if m.secretName(s, what) {
+		return
+	}
 	if what == someHeaders {
 		what = aValue
 	}
@@ -144,6 +147,23 @@ func (m *masker) object(s span, what inside, listed bool) {
 			m.walk(value, what, false)
 		}
 	}
+}
+
+// secretName masks all of an object in which a member's name holds a credential, and
+// says whether that is so: masked, two names might be one.
+func (m *masker) secretName(s span, what inside) bool {
+	first := len(m.edits)
+	for key := range members(m.text, s.from) {
+		if word, _ := unquote(m.text[key.from:key.to]); holdsHeaders(word) {
+			m.open(key, what)
+		}
+		if len(m.edits) > first {
+			m.edits = m.edits[:first]
+			m.maskValue(s)
+			return true
+		}
+	}
+	return false
 }
 
 // nameWords and valueWords are the members of {"name": ..., "value": ...}.

@@ -5,14 +5,20 @@ import (
 	"strings"
 )
 
-// address looks at an address: user info, and the parameters of path, query and
-// fragment. It sets host.
+// address looks at an address: user info, also that of an address in its path, and
+// the parameters of path, query and fragment. It sets host.
 func (m *masker) address() {
 	path := m.authority()
 	query := until(m.text, path, "?#")
+	info, inner := userInfoIn(m.text[:query], path)
 	for from := path; from < query; { // name=value in the path
-		to := min(until(m.text, from, ";/"), query)
-		m.parameter(span{from, to})
+		if inner && from == info.from { // behind a slash, as all authorities are
+			m.mask(info)
+			from = info.to
+			info, inner = userInfoIn(m.text[:query], from)
+		}
+		to := min(until(m.text, from, ";/\\"), query)
+		m.parameter(span{from, to}, "=")
 		from = to + 1
 	}
 	fragment := until(m.text, query, "#")
@@ -23,25 +29,54 @@ func (m *masker) address() {
 // authority looks at user info and host, and returns where the path begins.
 func (m *masker) authority() int {
 	from, slashes := schemeEnd(m.text)
-	to := until(m.text, from, "/?#")
-	at := bytes.LastIndexByte(m.text[from:to], '@')
-	if _, ok := hostOf(m.text[from+at+1 : to]); !ok && slashes {
-		// No port is written like this. A password with a slash in it is.
-		if i := bytes.LastIndexByte(m.text[to:], '@'); i >= 0 {
-			at = to + i - from
-			to = until(m.text, from+at, "/?#")
+	if !slashes { // what looks like a host may be a path
+		at := bytes.LastIndexByte(m.text[from:until(m.text, from, "/?#")], '@')
+		if at >= 0 && bytes.IndexByte(m.text[from:from+at], ':') >= 0 {
+			m.mask(span{from, from + at})
 		}
+		return from + at + 1
 	}
-	if at >= 0 && (slashes || bytes.IndexByte(m.text[from:from+at], ':') >= 0) {
+	at, to := userInfo(m.text[from:])
+	if at >= 0 {
 		m.mask(span{from, from + at})
 	}
-	if host, ok := hostOf(m.text[from+at+1 : to]); ok && slashes {
+	if host, ok := hostOf(m.text[from+at+1 : from+to]); ok {
 		m.host = strings.ToLower(string(host))
 	}
-	if !slashes {
-		return from + at + 1 // what looks like a host may be a path
+	return from + to
+}
+
+// userInfo returns how long the user info of an authority is, -1 without one, and
+// where the authority ends.
+func userInfo(text []byte) (at, end int) {
+	end = until(text, 0, "/?#")
+	at = bytes.LastIndexByte(text[:end], '@')
+	if _, ok := hostOf(text[at+1 : end]); !ok {
+		// No port is written like this. A password with a slash in it is.
+		if i := bytes.LastIndexByte(text[end:], '@'); i >= 0 {
+			at = end + i
+			end = until(text, at, "/?#")
+		}
 	}
-	return to
+	return at, end
+}
+
+// userInfoIn returns the first user info of an address inside a text, from a place
+// on. Where an authority begins two slashes say, or a scheme and one.
+func userInfoIn(text []byte, from int) (info span, found bool) {
+	last := bytes.LastIndexByte(text, '@')
+	for i := until(text, from, `/\`); i < last; i = until(text, i, `/\`) {
+		n := slashesAt(text[i:])
+		begins := n > 1 || i > 0 && text[i-1] == ':'
+		i += n
+		if !begins {
+			continue
+		}
+		if at, _ := userInfo(text[i:]); at > 0 {
+			return span{i, i + at}, true
+		}
+	}
+	return span{}, false
 }
 
 // hostOf takes the port off; false when what follows the colon is none.
@@ -82,23 +117,53 @@ func slashesAt(text []byte) int { return len(text) - len(bytes.TrimLeft(text, `/
 
 func isLetter(c byte) bool { return 'a' <= c|0x20 && c|0x20 <= 'z' }
 
-// parameters looks at name=value&name=value.
+// parameters looks at name=value&name=value. A colon may stand for an equals sign.
 func (m *masker) parameters(s span) {
 	for from := s.from; from < s.to; {
 		to := min(until(m.text, from, "&"), s.to)
-		m.parameter(span{from, to})
+		m.parameter(span{from, to}, "=:")
 		from = to + 1
 	}
 }
 
-// parameter looks at one name=value. Where the value holds a name of credentials
-// (of an address inside the address), all behind that is masked; where it does so
-// in an escaped form, all of the value.
-func (m *masker) parameter(s span) {
+// parameter looks at one name=value, with a sign between them that is any of some.
+// User info of an address inside the value is masked. Where the value holds a name
+// of credentials (of an address inside the address), all behind that is masked;
+// where it holds either in an escaped form, all of the value.
+func (m *masker) parameter(s span, signs string) {
 	text := m.text[s.from:s.to]
-	if at := secretParameter(text); at >= 0 {
-		m.mask(span{s.from + at, s.to})
+	first, secret, sign := len(m.edits), secretParameter(text, signs), until(text, 0, signs)
+	if hidesSign(text[:sign], text, signs) {
+		m.mask(s)
 		return
+	}
+	for info, found := userInfoIn(text, 0); found; info, found = userInfoIn(text, info.to) {
+		if secret >= 0 && secret <= info.to {
+			secret = min(secret, info.from)
+			break
+		}
+		m.mask(span{s.from + info.from, s.from + info.to})
+		if info.from <= sign && sign < info.to { // masked, what follows belongs to the name
+			sign = until(text, info.to, signs)
+			if sign < len(text) && isSecret(text[info.to:sign]) {
+				secret = sign + 1
+			}
+		}
+	}
+	if secret >= 0 {
+		m.mask(span{s.from + secret, s.to})
+		return
+	}
+	m.escapedParameter(s, signs, first)
+}
+
+// escapedParameter is parameter for what stands there in an escaped form. Edits from
+// first on are of the parameter.
+func (m *masker) escapedParameter(s span, signs string, first int) {
+	text := m.text[s.from:s.to]
+	from := s.from + until(text, 0, signs) + 1
+	if from > s.to {
+		from = s.from
 	}
 	for range maxLayers {
 		decoded := percentDecoded(text)
@@ -106,28 +171,52 @@ func (m *masker) parameter(s span) {
 			return
 		}
 		text = decoded
-		_, value, _ := bytes.Cut(text, []byte("="))
-		if secretParameter(text) >= 0 || secretParameter(value) >= 0 {
-			m.mask(span{s.from + bytes.IndexByte(m.text[s.from:s.to], '=') + 1, s.to})
-			return
+		value := text[min(until(text, 0, signs)+1, len(text)):]
+		_, inner := userInfoIn(text, 0)
+		if !inner && secretParameter(text, signs) < 0 && secretParameter(value, signs) < 0 {
+			continue
 		}
+		for n := len(m.edits); n > first && m.edits[n-1].to > from; n = len(m.edits) {
+			from = min(from, m.edits[n-1].from)
+			m.edits = m.edits[:n-1]
+		}
+		m.mask(span{from, s.to})
+		return
 	}
 }
 
+// hidesSign says whether a name is more than that once its escapes are read: what
+// hides a credential then cannot be told.
+func hidesSign(name, text []byte, signs string) bool {
+	for range maxLayers {
+		decoded := percentDecoded(name)
+		if len(decoded) == len(name) {
+			break
+		}
+		name, text = decoded, percentDecoded(text)
+		if bytes.ContainsAny(name, signs+"@") {
+			_, inner := userInfoIn(text, 0)
+			return inner || mayHide(text)
+		}
+	}
+	return false
+}
+
 // secretParameter returns where the value of the first name of credentials in a
-// parameter begins, -1 without one. What is before an equals sign is a name, in a
-// value what is behind the first character that may separate parameters.
-func secretParameter(text []byte) int {
+// parameter begins, -1 without one. What is before an equals sign, or another of
+// the signs, is a name, in a value what is behind the first character that may
+// separate parameters.
+func secretParameter(text []byte, signs string) int {
 	for from := 0; ; {
-		equals := bytes.IndexByte(text[from:], '=')
-		if equals < 0 {
+		sign := until(text, from, signs)
+		if sign == len(text) {
 			return -1
 		}
-		name := text[from : from+equals]
+		name := text[from:sign]
 		if from > 0 {
 			name = name[until(name, 0, "&;?#,| "):]
 		}
-		from += equals + 1
+		from = sign + 1
 		if isSecret(name) {
 			return from
 		}
