@@ -18,7 +18,7 @@ import (
 type builder struct {
 	stream    *Stream
 	cell      time.Time // of records that have neither an id nor a time
-	inCell    *tally    // counts these
+	number    int       // of the next of these among equal ones
 	records   []Prepared
 	spans     []span
 	raw       []byte // the records' text, a line each: also the message's payload
@@ -100,10 +100,8 @@ func (b *builder) identify(p *Prepared, raw []byte, seen *tally) {
 	case p.ID != "":
 		p.Identity = events.RecordIdentity(key, p.ID)
 	case b.stream.timeless(&p.Record):
-		p.Identity = events.CellIdentity(key, canonical, b.cell, 0)
-		if p.Number = b.inCell.next(p.Identity); p.Number > 0 {
-			p.Identity = events.CellIdentity(key, canonical, b.cell, p.Number)
-		}
+		p.Number = b.number
+		p.Identity = events.CellIdentity(key, canonical, b.cell, p.Number)
 	default:
 		p.Identity = events.ContentIdentity(key, canonical, 0)
 		if p.Number = seen.next(p.Identity); p.Number > 0 {
@@ -140,7 +138,7 @@ func (b *builder) finish() *Batch {
 	if len(b.records) > 0 {
 		b.stream.last.Store(&sizes{len(b.records), len(b.raw), len(b.members)})
 	}
-	*b = builder{stream: b.stream, cell: b.cell, inCell: b.inCell}
+	*b = builder{stream: b.stream, cell: b.cell}
 	return batch
 }
 

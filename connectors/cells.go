@@ -59,19 +59,21 @@ func (r *windowRead) readCells(ctx context.Context, w Window) error {
 // readCell reads a cell in one pass, in shorter pieces where the API cannot
 // answer for all of it.
 func (r *windowRead) readCell(ctx context.Context, c cell) error {
-	var seen tally // of the cell's own records; other records are counted in each piece alone
+	before := map[uint64]int{} // how many of each content earlier pieces had; other records are counted in each piece alone
 	pieces := []Window{c.read}
 	var d *difference
 	for len(pieces) > 0 {
 		if d == nil {
 			r.seen = tally{}
-			d = &difference{windowRead: r, cell: c, piece: pieces[0]}
-			d.b = builder{stream: r.lane.sub.stream, cell: c.start, inCell: &seen}
+			d = &difference{windowRead: r, cell: c, piece: pieces[0], last: len(pieces) == 1, before: before}
+			d.b = builder{stream: r.lane.sub.stream, cell: c.start}
 		}
-		err := d.read(ctx, len(pieces) == 1)
+		err := d.read(ctx)
 		if err == nil {
 			r.succeeded()
-			seen.commitPage()
+			for _, content := range d.given {
+				before[content]++
+			}
 			pieces, d = pieces[1:], nil
 			continue
 		}
@@ -84,7 +86,6 @@ func (r *windowRead) readCell(ctx context.Context, c cell) error {
 		if d.begun { // what the larger answer told is still good
 			continue
 		}
-		seen.dropPage()
 		d = nil
 		if r.halves(pieces[0], err) {
 			first, second := pieces[0].halves()
@@ -97,10 +98,13 @@ func (r *windowRead) readCell(ctx context.Context, c cell) error {
 // difference is what one answer holds more than another.
 type difference struct {
 	*windowRead
-	cell  cell
-	piece Window
-	b     builder
-	slot  *slot
+	cell   cell
+	piece  Window
+	last   bool           // the position moves behind it
+	before map[uint64]int // how many of each content the cell's earlier pieces had
+	given  []uint64       // the contents of what this one had, where others follow
+	b      builder
+	slot   *slot
 
 	begun bool            // the larger answer was read
 	at    time.Time       // when it was asked for
@@ -110,29 +114,26 @@ type difference struct {
 	size  int             // bytes held, or which would have been
 }
 
-// read reads a piece of a cell; last says that the position moves behind it. It
-// can be called again after an error.
-func (d *difference) read(ctx context.Context, last bool) (err error) {
+// read reads a piece of a cell. It can be called again after an error.
+func (d *difference) read(ctx context.Context) (err error) {
 	d.slot = &slot{lane: d.lane} // held for all answers, so that few cells are in memory
 	defer d.slot.release()
 	larger := Request{From: d.piece.From.Add(-time.Second), To: d.piece.To}
 	if !d.begun {
-		d.more = multiset{}
+		d.more, d.given = multiset{}, nil
 		if d.at, err = d.answer(ctx, larger, d.keep); err != nil {
 			return err
 		}
 		d.begun = true
 	}
-	if len(d.more.hashes) > 0 {
+	if d.more.n > 0 {
 		d.less = multiset{}
 		smaller := Request{From: larger.From, To: d.piece.From}
 		if _, err := d.answer(ctx, smaller, d.takeOff); err != nil {
 			return err
 		}
 		d.more.sort()
-		for _, content := range d.less.hashes {
-			d.more.take(content)
-		}
+		d.more.subtract(&d.less)
 	}
 	if d.size <= maxHeld {
 		for i := range d.held {
@@ -145,7 +146,7 @@ func (d *difference) read(ctx context.Context, last bool) (err error) {
 		return err
 	}
 	var after *Position
-	if last {
+	if d.last {
 		after = &Position{At: d.piece.To}
 	} else if len(d.b.records) == 0 {
 		return nil
@@ -176,7 +177,7 @@ func (d *difference) keep(ctx context.Context, began time.Time, r *events.Record
 		return d.add(ctx, began, r)
 	}
 	d.timeless++
-	d.more.hashes = append(d.more.hashes, contentOf(r))
+	d.more.add(contentOf(r))
 	if d.size += len(r.Raw) + len(r.Members) + len(r.Masked) + int(unsafe.Sizeof(*r)); d.size > maxHeld {
 		d.held = nil
 		return nil
@@ -190,16 +191,27 @@ func (d *difference) keep(ctx context.Context, began time.Time, r *events.Record
 // takeOff takes a record of the smaller answer.
 func (d *difference) takeOff(_ context.Context, _ time.Time, r *events.Record) error {
 	if d.b.stream.timeless(r) {
-		d.less.hashes = append(d.less.hashes, contentOf(r))
+		d.less.add(contentOf(r))
 	}
 	return nil
 }
 
-// give adds a record of the larger answer, if it is one more.
+// give adds a record of the larger answer, if it is one more. Of equal ones the
+// first has the highest number: how many are left is known, and a count of what
+// went before would take as much memory again.
 func (d *difference) give(ctx context.Context, began time.Time, r *events.Record) error {
-	if !d.b.stream.timeless(r) || !d.more.take(contentOf(r)) {
+	if !d.b.stream.timeless(r) {
 		return nil
 	}
+	content := contentOf(r)
+	left, ok := d.more.take(content)
+	if !ok {
+		return nil
+	}
+	if !d.last {
+		d.given = append(d.given, content)
+	}
+	d.b.number = d.before[content] + left
 	return d.add(ctx, began, r)
 }
 
@@ -220,37 +232,6 @@ func (d *difference) send(ctx context.Context, began time.Time, after *Position)
 	b := d.b.finish()
 	b.cells = true
 	return d.deliver(ctx, Window{d.cell.start, d.cell.start.Add(events.Quarter)}, began, b, after, d.slot)
-}
-
-// multiset holds how often each content comes, known by 64 bits of its hash: the
-// answers may be very long.
-type multiset struct {
-	hashes []uint64
-	counts []int32 // of each hash, once they are sorted
-}
-
-// sort is called between the last that is added and the first that is taken.
-func (m *multiset) sort() {
-	slices.Sort(m.hashes)
-	m.counts = make([]int32, 0, len(m.hashes))
-	unique := m.hashes[:0]
-	for _, h := range m.hashes {
-		if n := len(unique); n == 0 || unique[n-1] != h {
-			unique, m.counts = append(unique, h), append(m.counts, 0)
-		}
-		m.counts[len(m.counts)-1]++
-	}
-	m.hashes = unique
-}
-
-// take takes one out, if there is one.
-func (m *multiset) take(h uint64) bool {
-	i, found := slices.BinarySearch(m.hashes, h)
-	if !found || m.counts[i] == 0 {
-		return false
-	}
-	m.counts[i]--
-	return true
 }
 
 func contentOf(r *events.Record) uint64 {

@@ -16,9 +16,8 @@ func (s *Stream) Prepare(raw []byte, number int, window Window, key string) (Pre
 	if s.timeless(&record) && window.To.After(cell.Add(events.Quarter)) {
 		return Prepared{Record: record}, false
 	}
-	seen := &tally{first: number}
-	b := builder{stream: s, cell: cell, inCell: seen}
-	b.add(record, seen)
+	b := builder{stream: s, cell: cell, number: number}
+	b.add(record, &tally{first: number})
 	p, at := b.records[0], b.spans[0]
 	p.ReadFor = key
 	if p.Dead == nil {

@@ -4,12 +4,13 @@ import "slices"
 
 const (
 	// fewMembers is how many members of a [Set] are in its table.
-	fewMembers = 1 << 17
-	// longRun is how long a sorted run of members may be that others are merged
-	// with: longer ones would take twice their memory for a moment.
-	longRun = 1 << 20
+	fewMembers = 1 << 16
 	// perStep is how many members of a run share an entry of its index, about.
 	perStep = 16
+	// What is not in the table lies in shards, by the first bits of its number: where
+	// runs are merged, only one shard takes its memory twice.
+	shardBits = 6
+	shards    = 1 << shardBits
 )
 
 // Set is a set that may grow very large: the latest members are in a hash table,
@@ -20,14 +21,14 @@ type Set[K comparable] struct {
 	number  func(K) uint64
 	table   []K // those that are in it; the zero K is an empty place
 	zero    bool
-	n       int // in the table
-	bits    int // of the table's length
-	runs    []run[K]
-	more    int // in runs
+	n       int        // in the table
+	bits    int        // of the table's length
+	runs    [][]run[K] // of each shard; nil until there are any
+	more    int        // in runs
 }
 
 // run are sorted members. Those with a number whose first bits are i begin at
-// starts[i] or, where there are none, would.
+// starts[i] or, where there are none, would. The bits are those behind the shard's.
 type run[K comparable] struct {
 	members []K
 	starts  []uint32
@@ -46,10 +47,14 @@ func (s *Set[K]) Has(k K) bool {
 	if _, found := s.find(k); found {
 		return true
 	}
+	if s.runs == nil {
+		return false
+	}
 	number := s.number(k)
-	for i := range s.runs {
-		r := &s.runs[i]
-		step := number >> r.shift
+	runs := s.runs[number>>(64-shardBits)]
+	for i := range runs {
+		r := &runs[i]
+		step := number << shardBits >> r.shift
 		if _, found := slices.BinarySearchFunc(r.members[r.starts[step]:r.starts[step+1]], k, s.compare); found {
 			return true
 		}
@@ -110,8 +115,7 @@ func (s *Set[K]) Put(k K) {
 	}
 }
 
-// flush makes a run of what is in the table, and merges runs that are as long as
-// each other, so that there are few.
+// flush moves what is in the table to the shards.
 func (s *Set[K]) flush() {
 	var zero K
 	members := make([]K, 0, s.n)
@@ -127,11 +131,33 @@ func (s *Set[K]) flush() {
 	}
 	clear(s.table)
 	s.more, s.n = s.more+len(members), 0
-	for n := len(s.runs); n > 0 && len(s.runs[n-1].members) <= len(members) && len(members) < longRun; n-- {
-		members = s.merge(s.runs[n-1].members, members)
-		s.runs = slices.Delete(s.runs, n-1, n)
+	if s.runs == nil {
+		s.runs = make([][]run[K], shards)
 	}
-	s.runs = append(s.runs, s.index(members))
+	for shard := range s.runs {
+		n := 0
+		for n < len(members) && s.number(members[n])>>(64-shardBits) == uint64(shard) {
+			n++
+		}
+		if n > 0 {
+			s.runs[shard] = s.extend(s.runs[shard], members[:n])
+		}
+		members = members[n:]
+	}
+}
+
+// extend adds sorted members to runs of a shard. Runs that are about as long as
+// each other are merged, so that there are few.
+func (s *Set[K]) extend(runs []run[K], members []K) []run[K] {
+	n := len(runs)
+	for ; n > 0 && 2*len(runs[n-1].members) <= 3*len(members); n-- {
+		members = s.merge(runs[n-1].members, members)
+		runs[n-1] = run[K]{}
+	}
+	if n == len(runs) {
+		members = slices.Clone(members) // not to keep what others lie in
+	}
+	return append(runs[:n], s.index(members))
 }
 
 func (s *Set[K]) merge(a, b []K) []K {
@@ -154,7 +180,7 @@ func (s *Set[K]) index(members []K) run[K] {
 	}
 	r := run[K]{members: members, shift: shift, starts: make([]uint32, steps+1)}
 	for i, step := 0, 0; step < steps; step++ {
-		for i < len(members) && s.number(members[i])>>shift == uint64(step) {
+		for i < len(members) && s.number(members[i])<<shardBits>>shift == uint64(step) {
 			i++
 		}
 		r.starts[step+1] = uint32(i)

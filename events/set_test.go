@@ -61,3 +61,15 @@ func TestSetOfNeighbours(t *testing.T) {
 		}
 	}
 }
+
+func BenchmarkSet(b *testing.B) {
+	const n = 1_000_000
+	spread := func(i int) uint64 { return uint64(i) * 0x9e3779b97f4a7c15 }
+	b.ReportAllocs()
+	for b.Loop() { // a million are looked for in vain and added
+		s := events.NewSet(cmp.Compare[uint64], same)
+		for i := range n {
+			s.Add(spread(i))
+		}
+	}
+}

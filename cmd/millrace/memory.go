@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"math"
 	"os"
 	"runtime/debug"
 	"runtime/metrics"
@@ -14,12 +13,13 @@ const (
 	// a stream takes is mostly garbage.
 	gcPercent = 30
 	// memoryGoal is what Go's runtime may take before the collector works
-	// harder. One giant answer on the embedded server fits it, with about twice
-	// as many collections of a small heap.
-	memoryGoal = 66 << 20
-	// liveLimit is how much may be in use for the goal to make sense. Above it
-	// a collector that works for the goal would do nothing else.
-	liveLimit = memoryGoal * 5 / 6
+	// harder. Most of what there is fits it.
+	memoryGoal = 56 << 20
+	// memoryAhead is what may be taken, at least, before memory is collected
+	// again where more than the goal is in use.
+	memoryAhead = 12 << 20
+	// memoryStep is what the limit is a multiple of, so that it seldom changes.
+	memoryStep = 2 << 20
 )
 
 // manageMemory sets up the garbage collector, until the context ends, unless
@@ -34,7 +34,7 @@ func manageMemory(ctx context.Context) (wait func()) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		live := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
+		in := []metrics.Sample{{Name: "/gc/heap/live:bytes"}, {Name: "/gc/scan/heap:bytes"}}
 		tick := time.NewTicker(time.Second)
 		defer tick.Stop()
 		for limit := int64(memoryGoal); ; {
@@ -43,25 +43,20 @@ func manageMemory(ctx context.Context) (wait func()) {
 				return
 			case <-tick.C:
 			}
-			metrics.Read(live)
-			if next := memoryLimit(live[0].Value.Uint64(), limit); next != limit {
+			metrics.Read(in)
+			if next := memoryLimit(in[0].Value.Uint64(), in[1].Value.Uint64()); next != limit {
 				limit = next
-				debug.SetMemoryLimit(limit)
+				debug.SetMemoryLimit(limit) // stops the world for a moment
 			}
 		}
 	}()
 	return func() { <-done }
 }
 
-// memoryLimit returns the limit that fits what is in use, given the one that is
-// set. It gives up the goal above liveLimit, and comes back to it well below,
-// so that it does not change with every look.
-func memoryLimit(live uint64, set int64) int64 {
-	switch {
-	case live > liveLimit:
-		return math.MaxInt64
-	case live < liveLimit/4*3:
-		return memoryGoal
-	}
-	return set
+// memoryLimit returns the limit that fits what is in use, and what the collector
+// has to look at of that, in bytes. Ids and records are looked at no further, so a
+// limit that is close to what is in use costs little where these are most of it.
+// Where they are not, gcPercent collects before the limit does.
+func memoryLimit(live, scanned uint64) int64 {
+	return max(memoryGoal, int64(live+scanned/2+memoryAhead)/memoryStep*memoryStep)
 }

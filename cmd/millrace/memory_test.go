@@ -5,7 +5,6 @@ import (
 	"bytes"
 	"flag"
 	"fmt"
-	"math"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -16,9 +15,14 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/millrace-io/millrace/topics/kafka/kafkatest"
 )
 
-var array = flag.Int("array", 50, "megabytes of the one array in the memory test")
+var (
+	array = flag.Int("array", 50, "megabytes of the one array in the memory test")
+	row   = flag.Int("row", 450, "bytes of a row of it, about")
+)
 
 // giant answers with one array of so many bytes for the windows that hold its
 // moment, and with nothing for others.
@@ -43,7 +47,7 @@ func (g *giant) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if g.timed {
 		timestamp = fmt.Sprintf(`"timestamp":%d,`, g.at.Unix())
 	}
-	filler := strings.Repeat("x", 400)
+	filler := strings.Repeat("x", *row-50)
 	n := int64(0)
 	for written := 0; written < g.bytes; n++ {
 		if n > 0 {
@@ -121,26 +125,36 @@ func TestMemoryForAGiantArray(t *testing.T) {
 	path := built(t)
 	server := startServer(t)
 	awaitServer(t, server.addr)
+	own := func(*testing.T) string { return fmt.Sprintf("{nats: {url: %q}}", server.url()) }
+	embedded := func(t *testing.T) string {
+		return fmt.Sprintf(`{nats: {dir: %q, listen: ""}}`, filepath.Join(t.TempDir(), "data"))
+	}
+	kafka := func(t *testing.T) string {
+		return fmt.Sprintf("{kind: kafka, kafka: {brokers: [%q], partitions: 3}}", kafkatest.Addr(t))
+	}
 	for name, c := range map[string]struct {
-		broker string
+		broker func(*testing.T) string
 		timed  bool
 		limit  int64 // MiB above idle
 	}{
-		"rows with a time":                     {fmt.Sprintf("url: %q", server.url()), true, 44},
-		"rows without a time":                  {fmt.Sprintf("url: %q", server.url()), false, 44},
-		"embedded server":                      {fmt.Sprintf(`dir: %q, listen: ""`, filepath.Join(t.TempDir(), "data")), true, 64},
-		"embedded server, rows without a time": {fmt.Sprintf(`dir: %q, listen: ""`, filepath.Join(t.TempDir(), "data")), false, 64},
+		"rows with a time":                     {own, true, 40},
+		"rows without a time":                  {own, false, 40},
+		"embedded server":                      {embedded, true, 54},
+		"embedded server, rows without a time": {embedded, false, 54},
+		"Kafka":                                {kafka, true, 54},
+		"Kafka, rows without a time":           {kafka, false, 54},
 	} {
 		t.Run(name, func(t *testing.T) {
 			now := time.Now()
 			g := &giant{at: now.Add(-10 * time.Minute).Truncate(time.Second), timed: c.timed}
 			api := httptest.NewServer(g)
 			defer api.Close()
+			broker := c.broker(t)
 			configure := func(prefix string) string {
 				file := filepath.Join(t.TempDir(), "millrace.yaml")
-				text := fmt.Sprintf("broker: {nats: {%s}}\ntopics: {prefix: %s}\nhttp: {listen: \"\"}\nconnectors:\n"+
+				text := fmt.Sprintf("broker: %s\ntopics: {prefix: %s}\nhttp: {listen: \"\"}\nconnectors:\n"+
 					"  support: {type: feedyou, bot_id: acme, function_key: k, base_url: %q, since: %s, rate: 1000/s, streams: [urlTracker]}\n",
-					c.broker, prefix, api.URL, now.Add(-20*time.Minute).UTC().Format(time.RFC3339))
+					broker, prefix, api.URL, now.Add(-20*time.Minute).UTC().Format(time.RFC3339))
 				if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 					t.Fatal(err)
 				}
@@ -150,7 +164,7 @@ func TestMemoryForAGiantArray(t *testing.T) {
 			idle := watch(t, path, "run", "--once", "-c", configure(prefix+"idle"))
 			g.bytes = *array << 20
 			peak := watch(t, path, "run", "--once", "-c", configure(prefix))
-			if n := g.records.Load(); n < int64(*array)*1000 {
+			if n := g.records.Load(); n < int64(*array<<20 / *row)/2 {
 				t.Fatalf("%d records", n)
 			}
 			above := (peak - idle) >> 20
@@ -165,19 +179,18 @@ func TestMemoryForAGiantArray(t *testing.T) {
 	}
 }
 
-func TestTheMemoryGoalIsGivenUpWhereItCannotBeMet(t *testing.T) {
+func TestTheMemoryLimitFollowsWhatIsInUse(t *testing.T) {
 	for _, c := range []struct {
-		what      string
-		live      uint64
-		set, want int64
+		what          string
+		live, scanned uint64
+		want          int64
 	}{
-		{"little in use", 1 << 20, memoryGoal, memoryGoal},
-		{"just fits", liveLimit, memoryGoal, memoryGoal},
-		{"does not fit", liveLimit + 1, memoryGoal, math.MaxInt64},
-		{"nearly fits again", liveLimit - 1, math.MaxInt64, math.MaxInt64},
-		{"fits again", liveLimit / 2, math.MaxInt64, memoryGoal},
+		{"little", 1 << 20, 1 << 20, memoryGoal},
+		{"just fits", memoryGoal - memoryAhead, 0, memoryGoal},
+		{"much, in ids alone", 100 << 20, 0, 100<<20 + memoryAhead},
+		{"much, all of it to be looked at", 100 << 20, 100 << 20, 150<<20 + memoryAhead},
 	} {
-		if got := memoryLimit(c.live, c.set); got != c.want {
+		if got := memoryLimit(c.live, c.scanned); got != c.want {
 			t.Errorf("%s: limit %d, want %d", c.what, got, c.want)
 		}
 	}

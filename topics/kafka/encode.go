@@ -5,8 +5,11 @@ import (
 	"encoding/binary"
 	"fmt"
 	"hash/crc32"
+	"runtime"
+	"sync"
 	"time"
 
+	"github.com/klauspost/compress/zstd"
 	"github.com/segmentio/kafka-go/compress"
 	"github.com/segmentio/kafka-go/protocol"
 
@@ -77,6 +80,15 @@ const recordRoom = headerBytes + 64
 var codecs = map[string]compress.Compression{
 	"none": compress.None, "gzip": compress.Gzip, "snappy": compress.Snappy, "lz4": compress.Lz4, "zstd": compress.Zstd,
 }
+
+// packer packs with zstd as kafka-go does, in a tenth of the memory: each of that
+// one's encoders looks back for 8 MiB, which takes 16, and a batch has 1 MB at most
+// as a rule. It is for concurrent use.
+var packer = sync.OnceValue(func() *zstd.Encoder {
+	// Without a writer, and with options that are always valid, it cannot fail.
+	e, _ := zstd.NewWriter(nil, zstd.WithWindowSize(1<<20), zstd.WithEncoderConcurrency(min(4, runtime.GOMAXPROCS(0))))
+	return e
+})
 
 func newPage(compression string, limit int) (*page, error) {
 	c, ok := codecs[compression]
@@ -290,12 +302,16 @@ func (p *page) finishBatch(b *batch) error {
 func (p *page) pack(records []byte) ([]byte, error) {
 	out := &p.packed
 	out.Reset()
-	w := p.codec.NewWriter(out)
-	if _, err := w.Write(records); err != nil {
-		return nil, err
-	}
-	if err := w.Close(); err != nil {
-		return nil, err
+	if p.codec.Code() == int8(compress.Zstd) {
+		out.Write(packer().EncodeAll(records, out.AvailableBuffer()))
+	} else {
+		w := p.codec.NewWriter(out)
+		if _, err := w.Write(records); err != nil {
+			return nil, err
+		}
+		if err := w.Close(); err != nil {
+			return nil, err
+		}
 	}
 	if out.Len() >= len(records) {
 		return nil, nil
