@@ -37,8 +37,13 @@ func (s *Selection) Empty() bool {
 func (s *Selection) has(l *pipeline.Letter) bool {
 	return (len(s.IDs) == 0 || slices.Contains(s.IDs, l.ID.String())) &&
 		(s.Connector == "" || s.Connector == l.Connector) &&
-		(s.Stream == "" || s.Stream == l.Stream.Stream || s.Stream == l.Stream.String() || s.Stream == l.Connector+"/"+l.Stream.Stream) &&
+		(s.Stream == "" || s.isOf(l.Connector, l.Stream)) &&
 		(s.Reason == "" || s.Reason == l.Dead.Reason)
+}
+
+// isOf says whether the selection names this stream of a connector.
+func (s *Selection) isOf(connector string, key events.StreamKey) bool {
+	return s.Stream == key.Stream || s.Stream == key.String() || s.Stream == connector+"/"+key.Stream
 }
 
 // Letter is one dead letter, as dead-letters list --ids and show tell of it.
@@ -143,9 +148,37 @@ func (r *letterReader) add(ctx context.Context, l *pipeline.Letter, incomplete b
 // letters reads the dead letters of a selection, with their records or without.
 func (o *operator) letters(ctx context.Context, s Selection, raw bool) ([]Letter, error) {
 	r := letterReader{broker: o.broker, wanted: s, raw: raw}
-	_, err := r.read(ctx)
+	if _, err := r.read(ctx); err != nil {
+		return nil, err
+	}
+	if len(r.all) == 0 {
+		return nil, o.mistyped(s)
+	}
 	slices.SortFunc(r.all, older) // partitions come in no order
-	return r.all, err
+	return r.all, nil
+}
+
+// mistyped says of a selection that holds no letter what it names that nothing
+// has: of a stream that is not read any more there may be letters still.
+func (o *operator) mistyped(s Selection) error {
+	var streams, names []string
+	known := s.Stream == ""
+	for _, c := range o.connectors {
+		names = append(names, c.Name)
+		for _, one := range c.Streams {
+			known = known || s.isOf(c.Name, one.Key)
+			if s.Connector == "" || s.Connector == c.Name {
+				streams = append(streams, called(one))
+			}
+		}
+	}
+	switch {
+	case s.Connector != "" && !slices.Contains(names, s.Connector):
+		return &UsageError{fmt.Errorf("no such dead letter is of a connector %q; the configuration has %s", s.Connector, strings.Join(names, ", "))}
+	case !known:
+		return &UsageError{fmt.Errorf("no such dead letter is of a stream %q; the configuration has %s", s.Stream, strings.Join(streams, ", "))}
+	}
+	return nil
 }
 
 // older orders dead letters by when they were seen, those of one moment by their ids.
