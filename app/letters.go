@@ -18,34 +18,6 @@ import (
 	"github.com/millrace-io/millrace/topics"
 )
 
-// Selection chooses dead letters.
-type Selection struct {
-	IDs       []string `json:"ids,omitempty"`
-	Connector string   `json:"connector,omitempty"` // the name that the letters bear
-	Stream    string   `json:"stream,omitempty"`    // its key, its last part, or CONNECTOR/STREAM
-	Reason    string   `json:"reason,omitempty"`
-	// Resolved chooses those that were replayed or discarded; else those that
-	// were not.
-	Resolved bool `json:"resolved,omitempty"`
-}
-
-// Empty says that nothing narrows the choice.
-func (s *Selection) Empty() bool {
-	return len(s.IDs) == 0 && s.Connector == "" && s.Stream == "" && s.Reason == ""
-}
-
-func (s *Selection) has(l *pipeline.Letter) bool {
-	return (len(s.IDs) == 0 || slices.Contains(s.IDs, l.ID.String())) &&
-		(s.Connector == "" || s.Connector == l.Connector) &&
-		(s.Stream == "" || s.isOf(l.Connector, l.Stream)) &&
-		(s.Reason == "" || s.Reason == l.Dead.Reason)
-}
-
-// isOf says whether the selection names this stream of a connector.
-func (s *Selection) isOf(connector string, key events.StreamKey) bool {
-	return s.Stream == key.Stream || s.Stream == key.String() || s.Stream == connector+"/"+key.Stream
-}
-
 // Letter is one dead letter, as dead-letters list --ids and show tell of it.
 type Letter struct {
 	ID        string    `json:"id"`
@@ -156,29 +128,6 @@ func (o *operator) letters(ctx context.Context, s Selection, raw bool) ([]Letter
 	}
 	slices.SortFunc(r.all, older) // partitions come in no order
 	return r.all, nil
-}
-
-// mistyped says of a selection that holds no letter what it names that nothing
-// has: of a stream that is not read any more there may be letters still.
-func (o *operator) mistyped(s Selection) error {
-	var streams, names []string
-	known := s.Stream == ""
-	for _, c := range o.connectors {
-		names = append(names, c.Name)
-		for _, one := range c.Streams {
-			known = known || s.isOf(c.Name, one.Key)
-			if s.Connector == "" || s.Connector == c.Name {
-				streams = append(streams, called(one))
-			}
-		}
-	}
-	switch {
-	case s.Connector != "" && !slices.Contains(names, s.Connector):
-		return &UsageError{fmt.Errorf("no such dead letter is of a connector %q; the configuration has %s", s.Connector, strings.Join(names, ", "))}
-	case !known:
-		return &UsageError{fmt.Errorf("no such dead letter is of a stream %q; the configuration has %s", s.Stream, strings.Join(streams, ", "))}
-	}
-	return nil
 }
 
 // older orders dead letters by when they were seen, those of one moment by their ids.
@@ -348,7 +297,7 @@ func (o *operator) attempt(ctx context.Context, letters []Letter) (map[events.St
 			return err
 		}
 		delete(open, l.ID)
-		if why := pipeline.StillDead(streams[l.Stream], l); why != "" {
+		if why := pipeline.StillDead(streams[l.Stream], l, o.file.Topics.Raw, o.broker.Limits()); why != "" {
 			all[l.Stream].Dead[why]++
 		} else {
 			all[l.Stream].Replayed++
