@@ -78,7 +78,7 @@ func lettersOf(t *testing.T, path string) {
 	if raw := must(t, "dead-letters", "show", text, "--raw", "-c", path); raw != "\"\xff\"" {
 		t.Errorf("the record is %q", raw)
 	}
-	if shown := must(t, "dead-letters", "show", text, "-c", path); !strings.Contains(shown, "22 ff 22") || !strings.Contains(shown, "sha256") {
+	if shown := must(t, "dead-letters", "show", text, "-c", path); !strings.Contains(shown, "22 ff 22") || !strings.Contains(shown, "sha256") || !strings.Contains(shown, "/messages\nkey ") {
 		t.Errorf("it is shown as\n%s", shown)
 	}
 	if shown := must(t, "dead-letters", "show", text, "-o", "json", "-c", path); !strings.Contains(shown, `"record_base64": "Iv8i"`) {
