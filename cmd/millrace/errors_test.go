@@ -101,6 +101,22 @@ func TestBadConfiguration(t *testing.T) {
 	fails(t, 2, []string{"again", `"support"`, "reads deepconverse/"}, "check", "-c", same)
 }
 
+// A command that is given somewhere else than the service looks into a directory
+// that nothing ran on, and says so; check may be the first to make it.
+func TestDirectoryThatWasNotThere(t *testing.T) {
+	w := startWorld(t, simulator.Options{Seed: 5, Backlog: 20})
+	for command, warns := range map[string]bool{"status": true, "cursor get": true, "dead-letters list": true, "tail --from 1h -n 1": true, "check --connect": false} {
+		dir := filepath.Join(t.TempDir(), "data")
+		path := w.configure(t, settings{broker: embeddedIn(dir)})
+		for _, first := range []bool{true, false} {
+			_, notes := mustSay(t, append(strings.Fields(command), "-c", path)...)
+			if said := strings.Contains(notes, "was not there") && strings.Contains(notes, dir); said != (warns && first) {
+				t.Errorf("%s, first %t, says:\n%s", command, first, notes)
+			}
+		}
+	}
+}
+
 func TestPortInUse(t *testing.T) {
 	w := startWorld(t, simulator.Options{Seed: 5})
 	l, err := net.Listen("tcp", "127.0.0.1:0")

@@ -67,7 +67,7 @@ func lettersOf(t *testing.T, path string) {
 	}
 	for _, c := range []string{"list", "show", "replay", "discard"} {
 		fails(t, 2, []string{`no such dead letter is of a stream "mesages"; the configuration has `, "/messages"}, "dead-letters", c, "--stream", "mesages", "-c", path)
-		fails(t, 2, []string{`no such dead letter is of a connector "suport"; the configuration has `}, "dead-letters", c, "--connector", "suport", "-c", path)
+		fails(t, 2, []string{`no such dead letter is of a connector "sales"; the configuration has `}, "dead-letters", c, "--connector", "sales", "-c", path)
 	}
 	for _, args := range [][]string{{"--reason", "too_tall"}, {"--resolved"}, {"--ids", "--reason", "too_tall"}} {
 		if said := must(t, append([]string{"dead-letters", "list", "-c", path}, args...)...); !strings.HasPrefix(said, "No ") {
