@@ -190,7 +190,7 @@ func (a *App) ingest(ctx context.Context) error {
 	if !a.opts.Once {
 		return errors.Join(failed...)
 	}
-	return incomplete(a.ingests, failed, a.opts.Config.Broker.Foreign(), a.opts.Log)
+	return incomplete(a.ingests, failed, a.opts.Config.Broker.Foreign())
 }
 
 // Addr is where the embedded server takes clients; "" when it does not.

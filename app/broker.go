@@ -6,8 +6,10 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
+	"path/filepath"
 
 	"github.com/millrace-io/millrace/config"
 	"github.com/millrace-io/millrace/topics"
@@ -21,6 +23,7 @@ type opening int
 const (
 	toServe   opening = iota // by the service: what is missing is made
 	toOperate                // by an operating command: nothing is made on a broker that others run
+	toTry                    // by check: like toOperate, but no service need have run yet
 	toFill                   // by a command that writes state to a broker where no service has run yet
 )
 
@@ -51,6 +54,10 @@ func openNATS(ctx context.Context, file *config.File, log *slog.Logger, o openin
 	} else {
 		opts.TLS = config
 	}
+	if _, err := os.Stat(n.Dir); o == toOperate && n.URL == "" && errors.Is(err, fs.ErrNotExist) {
+		dir, _ := filepath.Abs(n.Dir)
+		log.Warn("broker.nats.dir was not there and is made: no service has run on it; one that runs in another working directory is not found from here", "dir", dir)
+	}
 	broker, err := nats.Open(ctx, opts)
 	if err != nil {
 		return nil, err // and no broker, not even an empty one
@@ -68,7 +75,7 @@ func openKafka(ctx context.Context, file *config.File, log *slog.Logger, o openi
 		Brokers: k.Brokers, TLS: config, Mechanism: k.SASL.Mechanism, User: k.SASL.User, Password: k.SASL.Password,
 		Compression: k.Compression, Partitions: k.Partitions, Replication: k.Replication,
 		TopicConfig: k.TopicConfig, StateConfig: k.StateConfig, TransactionTimeout: k.TransactionTimeout,
-		Prefix: file.Topics.Prefix, MaxAge: file.Topics.Retention, Operator: o == toOperate, Logger: log,
+		Prefix: file.Topics.Prefix, MaxAge: file.Topics.Retention, Operator: o == toOperate || o == toTry, Logger: log,
 	})
 	if err != nil {
 		return nil, err

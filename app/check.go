@@ -94,7 +94,7 @@ func Check(ctx context.Context, file *config.File, connect bool, log *slog.Logge
 		results[len(results)-1].Notes = append(c.Notes, sinceNotes(c, time.Now())...) // a trial may have added some
 	}
 	add(CheckResult{What: "broker", Kind: file.Broker.Kind, Account: brokerAccount(&file.Broker)}, func(ctx context.Context) error {
-		broker, err := openBroker(ctx, file, log, toOperate)
+		broker, err := openBroker(ctx, file, log, toTry)
 		if err != nil {
 			return err
 		}

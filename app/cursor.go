@@ -79,7 +79,7 @@ func WriteCursors(w io.Writer, cursors []Cursor) error {
 			fmt.Fprintln(w)
 		}
 		t := tabwriter.NewWriter(w, 2, 8, 2, ' ', 0)
-		fmt.Fprintf(t, "stream\t%s (%s)\n", c.Stream, c.Connector)
+		fmt.Fprintf(t, "stream\t%s\nkey\t%s\n", shortName(c.Connector, c.Stream), c.Stream)
 		if c.Cursor.IsZero() {
 			fmt.Fprintf(t, "cursor\tnot read yet\n")
 			_ = t.Flush()

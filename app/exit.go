@@ -3,7 +3,6 @@ package app
 import (
 	"errors"
 	"fmt"
-	"log/slog"
 	"strings"
 
 	"github.com/millrace-io/millrace/config"
@@ -79,14 +78,13 @@ func (e *IncompleteError) Unwrap() []error { return e.Missing }
 
 // incomplete makes one error of what the streams of a single run failed with. An
 // endpoint that the account does not have is only a warning.
-func incomplete(ingests []*pipeline.Ingest, failed []error, foreignBroker bool, log *slog.Logger) error {
+func incomplete(ingests []*pipeline.Ingest, failed []error, foreignBroker bool) error {
 	var missing []error
 	for n, err := range failed {
 		var remote *connectors.Error
 		switch {
 		case err == nil:
-		case errors.As(err, &remote) && remote.Kind == connectors.Unavailable:
-			log.Warn("the account does not have the stream; it was left out", "stream", ingests[n].Status().Stream, "cause", err)
+		case errors.As(err, &remote) && remote.Kind == connectors.Unavailable: // the log has it
 		default:
 			s := ingests[n].Status()
 			missing = append(missing, fmt.Errorf("%s: %w", shortName(s.Connector, s.Stream.String()), err))

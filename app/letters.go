@@ -18,29 +18,6 @@ import (
 	"github.com/millrace-io/millrace/topics"
 )
 
-// Selection chooses dead letters.
-type Selection struct {
-	IDs       []string `json:"ids,omitempty"`
-	Connector string   `json:"connector,omitempty"` // the name that the letters bear
-	Stream    string   `json:"stream,omitempty"`    // its key, its last part, or CONNECTOR/STREAM
-	Reason    string   `json:"reason,omitempty"`
-	// Resolved chooses those that were replayed or discarded; else those that
-	// were not.
-	Resolved bool `json:"resolved,omitempty"`
-}
-
-// Empty says that nothing narrows the choice.
-func (s *Selection) Empty() bool {
-	return len(s.IDs) == 0 && s.Connector == "" && s.Stream == "" && s.Reason == ""
-}
-
-func (s *Selection) has(l *pipeline.Letter) bool {
-	return (len(s.IDs) == 0 || slices.Contains(s.IDs, l.ID.String())) &&
-		(s.Connector == "" || s.Connector == l.Connector) &&
-		(s.Stream == "" || s.Stream == l.Stream.Stream || s.Stream == l.Stream.String() || s.Stream == l.Connector+"/"+l.Stream.Stream) &&
-		(s.Reason == "" || s.Reason == l.Dead.Reason)
-}
-
 // Letter is one dead letter, as dead-letters list --ids and show tell of it.
 type Letter struct {
 	ID        string    `json:"id"`
@@ -144,9 +121,14 @@ func (r *letterReader) add(ctx context.Context, l *pipeline.Letter, incomplete b
 // letters reads the dead letters of a selection, with their records or without.
 func (o *operator) letters(ctx context.Context, s Selection, raw bool) ([]Letter, error) {
 	r := letterReader{broker: o.broker, wanted: s, raw: raw, since: pipeline.LettersSince(o.file.Topics.Retention, time.Now())}
-	_, err := r.read(ctx)
+	if _, err := r.read(ctx); err != nil {
+		return nil, err
+	}
+	if len(r.all) == 0 {
+		return nil, o.mistyped(s)
+	}
 	slices.SortFunc(r.all, older) // partitions come in no order
-	return r.all, err
+	return r.all, nil
 }
 
 // older orders dead letters by when they were seen, those of one moment by their ids.
@@ -316,7 +298,7 @@ func (o *operator) attempt(ctx context.Context, letters []Letter) (map[events.St
 			return err
 		}
 		delete(open, l.ID)
-		if why := pipeline.StillDead(streams[l.Stream], l); why != "" {
+		if why := pipeline.StillDead(streams[l.Stream], l, o.file.Topics.Raw, o.broker.Limits()); why != "" {
 			all[l.Stream].Dead[why]++
 		} else {
 			all[l.Stream].Replayed++

@@ -12,11 +12,10 @@ import (
 	"unicode/utf8"
 )
 
-// WriteCauses writes a table.
-func WriteCauses(w io.Writer, causes []Cause) error {
+// WriteCauses writes a table of what a selection holds.
+func WriteCauses(w io.Writer, causes []Cause, s Selection) error {
 	if len(causes) == 0 {
-		_, err := fmt.Fprintln(w, "There are no dead letters.")
-		return err
+		return writeNone(w, s)
 	}
 	t := tabwriter.NewWriter(w, 2, 8, 2, ' ', 0)
 	fmt.Fprintln(t, "COUNT\tSTREAM\tREASON\tDETAIL\tLAST\tEXAMPLE")
@@ -26,11 +25,25 @@ func WriteCauses(w io.Writer, causes []Cause) error {
 	return t.Flush()
 }
 
-// WriteLetters writes a table of single letters.
-func WriteLetters(w io.Writer, letters []Letter) error {
+// writeNone says that there are none, and of what: there may be others.
+func writeNone(w io.Writer, s Selection) error {
+	what := "There are no open dead letters."
+	switch narrow := !s.Empty(); {
+	case s.Resolved && narrow:
+		what = "No dead letter that was replayed or discarded is selected."
+	case s.Resolved:
+		what = "No dead letter was replayed or discarded."
+	case narrow:
+		what = "No open dead letter is selected."
+	}
+	_, err := fmt.Fprintln(w, what)
+	return err
+}
+
+// WriteLetters writes a table of single letters of a selection.
+func WriteLetters(w io.Writer, letters []Letter, s Selection) error {
 	if len(letters) == 0 {
-		_, err := fmt.Fprintln(w, "There are no dead letters.")
-		return err
+		return writeNone(w, s)
 	}
 	t := tabwriter.NewWriter(w, 2, 8, 2, ' ', 0)
 	fmt.Fprintln(t, "ID\tSTREAM\tREASON\tRECORDED\tSIZE\tSTATE")
@@ -54,7 +67,7 @@ func (l *Letter) state() string {
 func WriteLetter(w io.Writer, l *Letter) error {
 	t := tabwriter.NewWriter(w, 2, 8, 2, ' ', 0)
 	for _, line := range [][2]string{
-		{"id", l.ID}, {"state", l.state()}, {"connector", l.Connector}, {"stream", l.Stream}, {"stage", l.Stage}, {"reason", l.Reason},
+		{"id", l.ID}, {"state", l.state()}, {"stream", shortName(l.Connector, l.Stream)}, {"key", l.Stream}, {"stage", l.Stage}, {"reason", l.Reason},
 		{"detail", l.Detail}, {"window", l.Window}, {"recorded", when(l.Recorded)}, {"size", fmt.Sprint(l.Size)}, {"sha256", l.SHA256},
 	} {
 		fmt.Fprintf(t, "%s\t%s\n", line[0], line[1])

@@ -93,8 +93,8 @@ func (h *health) passed() {
 	h.state, h.warned = Health{}, false
 }
 
-// bad notes a request that failed.
-func (h *health) bad(err error, failures int) {
+// bad notes a request that failed so many times, and is repeated or given up.
+func (h *health) bad(err error, failures int, giveUp bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.state.Failures == 0 {
@@ -113,7 +113,15 @@ func (h *health) bad(err error, failures int) {
 	}
 	if !h.warned && (failures >= warnAfter || kind == Fail || kind == Unavailable) {
 		h.warned = true
-		h.log.Warn("stream is "+h.state.State+", its requests are repeated", "failures", h.state.Failures, "cause", h.state.Cause)
+		what := "stream is " + h.state.State + ", its requests are repeated"
+		switch {
+		case giveUp && kind == Unavailable:
+			what = "the account does not have the stream; it is left out"
+		case giveUp:
+			what = "stream is failing, and is given up"
+		}
+		// Other requests may have succeeded since this one's first failure.
+		h.log.Warn(what, "failures", max(failures, h.state.Failures), "cause", h.state.Cause)
 	}
 }
 
@@ -125,19 +133,18 @@ func (s *Subscriber) failed(f *failures, err error) (wait time.Duration, giveUp 
 	}
 	f.count++
 	kind := KindOf(err)
-	s.health.bad(err, f.count)
 	var after time.Duration
 	if e := (*Error)(nil); errors.As(err, &e) {
 		after = e.After
 	}
 	if s.opts.Once {
 		long, limit := s.opts.Now().Sub(f.since), cmp.Or(s.opts.GiveUp, giveUpWithin)
-		switch {
-		case kind == Fail, kind == Unavailable:
-			return 0, true
-		case long >= limit, long+after > limit, s.opts.GiveUp == 0 && f.count >= giveUpAfter:
-			return 0, true
-		}
+		giveUp = kind == Fail || kind == Unavailable ||
+			long >= limit || long+after > limit || s.opts.GiveUp == 0 && f.count >= giveUpAfter
+	}
+	s.health.bad(err, f.count, giveUp)
+	if giveUp {
+		return 0, true
 	}
 	s.stream.metrics.retries.Inc()
 	wait = backoff(f.count)

@@ -51,16 +51,21 @@ func TestStillDeadIsWhatAReplaySays(t *testing.T) {
 		return r
 	}
 	o := options(open(t, t.TempDir()))
+	limits := o.Broker.Limits()
+	large := `{"a":"` + strings.Repeat("x", limits.Bytes) + `"}`
 	for n, tt := range []struct {
 		raw  string
 		long time.Duration
 		want string
-	}{{`{"a":1}`, time.Hour, "it has neither"}, {`{"a":1}`, 15 * time.Minute, ""}, {`null`, time.Hour, "not_an_object"}} {
+	}{
+		{`{"a":1}`, time.Hour, "it has neither"}, {`{"a":1}`, 15 * time.Minute, ""}, {`null`, time.Hour, "not_an_object"},
+		{large, 15 * time.Minute, "its event is larger"},
+	} {
 		l := &pipeline.Letter{ID: events.ID{byte(n + 1)}, Raw: []byte(tt.raw), Window: ledger.Range{From: start, To: start.Add(tt.long)}, Recorded: end}
-		why := pipeline.StillDead(s, l)
+		why := pipeline.StillDead(s, l, true, limits)
 		r, err := resolve(t, s, o, []*pipeline.Letter{l}, false)
 		if err != nil || !strings.HasPrefix(why, tt.want) || (why == "") != (r.Replayed == 1) || why != "" && r.Dead[why] != 1 {
-			t.Errorf("%s in %s: said to be dead for %q, replayed as %+v, %v", tt.raw, tt.long, why, r, err)
+			t.Errorf("%.20s in %s: said to be dead for %q, replayed as %+v, %v", tt.raw, tt.long, why, r, err)
 		}
 	}
 }

@@ -266,11 +266,14 @@ func prepare(s *connectors.Stream, l *Letter) (record connectors.Prepared, why s
 	return record, why
 }
 
-// StillDead says why a letter cannot be replayed, as far as its bytes tell; "" where
-// it may be.
-func StillDead(s *connectors.Stream, l *Letter) (why string) {
-	_, why = prepare(s, l)
-	return why
+// StillDead says why a letter cannot be replayed, as far as its bytes and what the
+// broker takes tell; "" where it may be. Raw says that events carry their records.
+func StillDead(s *connectors.Stream, l *Letter, raw bool, limits topics.Limits) (why string) {
+	record, why := prepare(s, l)
+	if why != "" {
+		return why
+	}
+	return new(encoder).stillTooLarge([]events.Event{eventOf(s, l, &record, record.Identity.Event())}, raw, limits.Bytes)
 }
 
 // revive makes events of a dead letter's record, or says why it is still dead.
@@ -320,24 +323,31 @@ func (t *tenure) revive(ctx context.Context, l *Letter, reach *[]ledger.Range) (
 	if lost && slices.ContainsFunc(*reach, func(r ledger.Range) bool { return t.checkpoint.ReplayedSince(r, l.Stored) }) {
 		return nil, "a replay has read its time since, and what that has published is forgotten: it may be an event already", nil
 	}
-	e := t.eventOf(l, &record, id)
+	e := eventOf(t.stream, l, &record, id)
 	e.Replay = lost
 	if r.out, err = t.opts.Transforms.Apply(ctx, []events.Event{e}); err != nil {
 		return nil, "transforming: " + err.Error(), nil
 	}
-	limit := t.opts.Broker.Limits().Bytes
-	for n := range r.out {
-		t.encoder.begin()
-		if dead := t.encoder.add(r.out[n:n+1], t.opts.Raw, topics.Limits{Bytes: limit}, &connectors.Batch{}); dead > 0 {
-			return nil, fmt.Sprintf("its event is larger than the %d bytes that the broker takes", limit), nil
-		}
+	if why := t.encoder.stillTooLarge(r.out, t.opts.Raw, t.opts.Broker.Limits().Bytes); why != "" {
+		return nil, why, nil
 	}
 	return r, "", nil
 }
 
-func (t *tenure) eventOf(l *Letter, record *connectors.Prepared, id events.ID) events.Event {
+// stillTooLarge says that the broker does not take one of the events of a letter.
+func (c *encoder) stillTooLarge(out []events.Event, raw bool, limit int) (why string) {
+	for n := range out {
+		c.begin()
+		if dead := c.add(out[n:n+1], raw, topics.Limits{Bytes: limit}, &connectors.Batch{}); dead > 0 {
+			return fmt.Sprintf("its event is larger than the %d bytes that the broker takes", limit)
+		}
+	}
+	return ""
+}
+
+func eventOf(s *connectors.Stream, l *Letter, record *connectors.Prepared, id events.ID) events.Event {
 	e := events.Event{
-		ID: id, Source: t.stream.Key, Connector: t.stream.Connector,
+		ID: id, Source: s.Key, Connector: s.Connector,
 		Type: record.Type, Key: record.Key, RecordID: record.ID,
 		Time: record.Time, Recorded: l.Recorded,
 		Members: record.Members, Raw: record.Raw,

@@ -2,6 +2,7 @@ package main
 
 import (
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -39,6 +40,14 @@ func (p *program) completeStreams(_ *cobra.Command, args []string, _ string) ([]
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
 	return app.StreamNames(file), cobra.ShellCompDirectiveNoFileComp
+}
+
+// completeFlag completes the name of a connector, or CONNECTOR/STREAM.
+func (p *program) completeFlag(streams bool) cobra.CompletionFunc {
+	return func(c *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
+		names, how := p.completeStreams(c, nil, "")
+		return slices.DeleteFunc(names, func(name string) bool { return strings.Contains(name, "/") != streams }), how
+	}
 }
 
 // completeTopics completes event types that are not named yet.

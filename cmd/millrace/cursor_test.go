@@ -92,6 +92,9 @@ func TestCursorOffline(t *testing.T) {
 	fails(t, 2, []string{"say with --to"}, "cursor", "set", "support", "-c", path)
 	fails(t, 2, []string{"either --by", "or --to"}, "cursor", "rewind", "support", "-c", path)
 	fails(t, 2, []string{"either --by", "or --to"}, "cursor", "rewind", "support", "--by", "1h", "--to", "2d", "-c", path)
+	if said := must(t, "cursor", "get", "support/messages", "-c", path); !strings.Contains(said, " support/messages\n") || !strings.Contains(said, "\nkey ") {
+		t.Errorf("the stream is not named as commands take it:\n%s", said)
+	}
 	fails(t, 2, []string{"nobody", "support"}, "cursor", "get", "nobody", "-c", path)
 	fails(t, 2, []string{"nothing", "messages"}, "cursor", "get", "support/nothing", "-c", path)
 	fails(t, 2, []string{"future"}, "cursor", "set", "support", "--to", "2999-01-01", "-c", path)

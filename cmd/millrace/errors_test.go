@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -62,6 +63,11 @@ func TestWrongKey(t *testing.T) {
 	path := w.configure(t, settings{broker: embeddedIn(dir), extra: fast})
 	rewrite(t, path, simulator.DefaultAPIKey, wrongKey)
 	fails(t, 3, []string{"401", "credential is not accepted", "support/messages: listing messages"}, "run", "--once", "-c", path)
+	var notes bytes.Buffer
+	run(t.Context(), []string{"run", "--once", "-c", path}, io.Discard, &notes)
+	if n := strings.Count(notes.String(), "stream is failing, and is given up"); n != 2 || strings.Contains(notes.String(), "repeated") {
+		t.Errorf("%d lines tell that two streams are given up:\n%s", n, notes.String())
+	}
 	fails(t, 3, []string{"connector support", "401"}, "check", "--connect", "-c", path)
 	wantToldOnce(t, path)
 	rewrite(t, path, wrongKey, simulator.DefaultAPIKey)
@@ -85,6 +91,7 @@ func TestBadConfiguration(t *testing.T) {
 	fails(t, 2, []string{"nowhere.yaml"}, "run", "-c", "nowhere.yaml")
 	fails(t, 2, []string{"unknown flag"}, "run", "--twice")
 	fails(t, 2, []string{"unknown command"}, "fly")
+	fails(t, 2, []string{`millrace status takes no argument such as "fly"; usage: millrace status [flags]`}, "status", "fly")
 	fails(t, 2, []string{"--from wants"}, "tail", "--from", "yesterday")
 	fails(t, 2, []string{"no topic"}, "tail", "sonnet")
 	same := w.configure(t, settings{broker: embeddedIn(t.TempDir())})
@@ -92,6 +99,22 @@ func TestBadConfiguration(t *testing.T) {
 	_, section, _ := strings.Cut(string(data), "connectors:\n")
 	rewrite(t, same, section, section+strings.Replace(section, "support:", "again:", 1))
 	fails(t, 2, []string{"again", `"support"`, "reads deepconverse/"}, "check", "-c", same)
+}
+
+// A command that is given somewhere else than the service looks into a directory
+// that nothing ran on, and says so; check may be the first to make it.
+func TestDirectoryThatWasNotThere(t *testing.T) {
+	w := startWorld(t, simulator.Options{Seed: 5, Backlog: 20})
+	for command, warns := range map[string]bool{"status": true, "cursor get": true, "dead-letters list": true, "tail --from 1h -n 1": true, "check --connect": false} {
+		dir := filepath.Join(t.TempDir(), "data")
+		path := w.configure(t, settings{broker: embeddedIn(dir)})
+		for _, first := range []bool{true, false} {
+			_, notes := mustSay(t, append(strings.Fields(command), "-c", path)...)
+			if said := strings.Contains(notes, "was not there") && strings.Contains(notes, dir); said != (warns && first) {
+				t.Errorf("%s, first %t, says:\n%s", command, first, notes)
+			}
+		}
+	}
 }
 
 func TestPortInUse(t *testing.T) {

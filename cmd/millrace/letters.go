@@ -20,6 +20,8 @@ func (p *program) selection(c *cobra.Command, s *app.Selection) *cobra.Command {
 	c.Flags().StringVar(&s.Connector, "connector", "", "only those of a connector, by its `name`")
 	c.Flags().StringVar(&s.Stream, "stream", "", "only those of a stream, by its `name`: messages, support/messages or its key")
 	c.Flags().StringVar(&s.Reason, "reason", "", "only those with this `reason`, such as not_json")
+	_ = c.RegisterFlagCompletionFunc("connector", p.completeFlag(false)) // fails without the flag only
+	_ = c.RegisterFlagCompletionFunc("stream", p.completeFlag(true))
 	return p.configFlag(c)
 }
 
@@ -39,10 +41,10 @@ func (p *program) lettersList() *cobra.Command {
 				return err
 			}
 			if single || s.Resolved {
-				return p.list(format, letters, func(w io.Writer) error { return app.WriteLetters(w, letters) })
+				return p.list(format, letters, func(w io.Writer) error { return app.WriteLetters(w, letters, s) })
 			}
 			causes := app.Causes(letters)
-			return p.list(format, causes, func(w io.Writer) error { return app.WriteCauses(w, causes) })
+			return p.list(format, causes, func(w io.Writer) error { return app.WriteCauses(w, causes, s) })
 		},
 	}
 	c.Flags().BoolVar(&single, "ids", false, "list each letter with its id")

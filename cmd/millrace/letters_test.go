@@ -65,11 +65,20 @@ func lettersOf(t *testing.T, path string) {
 	if table := must(t, "status", "-c", path); strings.Count(table, "  3\n") != 2 {
 		t.Errorf("status does not count three open letters a stream:\n%s", table)
 	}
+	for _, c := range []string{"list", "show", "replay", "discard"} {
+		fails(t, 2, []string{`no such dead letter is of a stream "mesages"; the configuration has `, "/messages"}, "dead-letters", c, "--stream", "mesages", "-c", path)
+		fails(t, 2, []string{`no such dead letter is of a connector "sales"; the configuration has `}, "dead-letters", c, "--connector", "sales", "-c", path)
+	}
+	for _, args := range [][]string{{"--reason", "too_tall"}, {"--resolved"}, {"--ids", "--reason", "too_tall"}} {
+		if said := must(t, append([]string{"dead-letters", "list", "-c", path}, args...)...); !strings.HasPrefix(said, "No ") {
+			t.Errorf("%s says, where there are open ones:\n%s", args, said)
+		}
+	}
 	text := causes(t, path, "--stream", "messages", "--reason", "not_json")[0].Example
 	if raw := must(t, "dead-letters", "show", text, "--raw", "-c", path); raw != "\"\xff\"" {
 		t.Errorf("the record is %q", raw)
 	}
-	if shown := must(t, "dead-letters", "show", text, "-c", path); !strings.Contains(shown, "22 ff 22") || !strings.Contains(shown, "sha256") {
+	if shown := must(t, "dead-letters", "show", text, "-c", path); !strings.Contains(shown, "22 ff 22") || !strings.Contains(shown, "sha256") || !strings.Contains(shown, "/messages\nkey ") {
 		t.Errorf("it is shown as\n%s", shown)
 	}
 	if shown := must(t, "dead-letters", "show", text, "-o", "json", "-c", path); !strings.Contains(shown, `"record_base64": "Iv8i"`) {
@@ -182,6 +191,12 @@ func TestCompletion(t *testing.T) {
 	}
 	if names := must(t, "__complete", "cursor", "get", "-c", path+".missing", ""); strings.Contains(names, "support") {
 		t.Errorf("completed as\n%s", names)
+	}
+	if names := must(t, "__complete", "dead-letters", "list", "-c", path, "--stream", ""); !strings.HasPrefix(names, "support/") || strings.Contains(names, "support\n") {
+		t.Errorf("--stream of dead letters is completed as\n%s", names)
+	}
+	if names := must(t, "__complete", "dead-letters", "discard", "-c", path, "--connector", ""); !strings.HasPrefix(names, "support\n") || strings.Contains(names, "/") {
+		t.Errorf("--connector of dead letters is completed as\n%s", names)
 	}
 	if names := must(t, "__complete", "tail", "mes"); !strings.Contains(names, "message") {
 		t.Errorf("completed as\n%s", names)

@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"strconv"
 	"strings"
 	"syscall"
 
@@ -88,7 +89,10 @@ func run(ctx context.Context, args []string, out, notes io.Writer) int {
 
 // usageError says what is wrong with a command line that cobra refused.
 func usageError(c *cobra.Command, err error) error {
-	if strings.HasPrefix(err.Error(), "unknown command") {
+	if arg, ok := strings.CutPrefix(err.Error(), "unknown command "); ok && !c.HasSubCommands() {
+		arg, _ = strconv.QuotedPrefix(arg)
+		return &app.UsageError{Err: fmt.Errorf("%s takes no argument such as %s; usage: %s", c.CommandPath(), arg, c.UseLine())}
+	} else if ok {
 		return &app.UsageError{Err: fmt.Errorf("%w (%s --help lists the commands)", err, c.CommandPath())}
 	}
 	return &app.UsageError{Err: fmt.Errorf("%w; usage: %s", err, c.UseLine())}

@@ -64,6 +64,12 @@ func TestOldBot(t *testing.T) {
 	if n := strings.Count(notes.String(), "the account does not have the stream"); n != 7 {
 		t.Errorf("%d warnings of streams that are not there:\n%s", n, notes.String())
 	}
+	if n := strings.Count(notes.String(), "404"); n != 7 {
+		t.Errorf("%d lines tell of 7 streams that are not there:\n%s", n, notes.String())
+	}
+	if !strings.Contains(notes.String(), "connector=bot stream=urlTracker failures=1 cause=") {
+		t.Errorf("the warnings do not name streams as other lines do:\n%s", notes.String())
+	}
 	users := len(w.Simulator.Account().Endpoints["feedyou/userData"].Records)
 	if users == 0 {
 		t.Fatal("the simulator has no users")

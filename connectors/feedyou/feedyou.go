@@ -28,8 +28,10 @@ var streams = []string{userData, snapshots, "nlpLog", "outgoingEmail", "outgoing
 
 // Type is the connector's entry in the table of connectors.
 var Type = connectors.Type{
-	Name:           vendor,
-	Doc:            "Users and logs (e-mails, text messages, integration calls, answers, clicks, ...) of one bot, from the Feedyou Export API.",
+	Name: vendor,
+	Doc: "Users and logs (e-mails, text messages, integration calls, answers, clicks, ...) of one bot, from the Feedyou Export API. " +
+		"The vendor documents no limit; the default of 2 requests a second for each endpoint is ours. " +
+		"Bot hosting older than v1.7.474 has `userData` alone: the other streams are `unavailable` then, and asked for now and then.",
 	Streams:        streams,
 	Settings:       func() any { return new(Settings) },
 	StreamSettings: keysOf,
