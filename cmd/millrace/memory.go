@@ -17,9 +17,12 @@ const (
 	memoryGoal = 56 << 20
 	// memoryAhead is what may be taken, at least, before memory is collected
 	// again where more than the goal is in use.
-	memoryAhead = 12 << 20
+	memoryAhead = 8 << 20
 	// memoryStep is what the limit is a multiple of, so that it seldom changes.
 	memoryStep = 2 << 20
+	// memoryLook is how often the limit is looked at. A backlog takes some ten
+	// megabytes more in that time, at most.
+	memoryLook = 100 * time.Millisecond
 )
 
 // manageMemory sets up the garbage collector, until the context ends, unless
@@ -34,8 +37,16 @@ func manageMemory(ctx context.Context) (wait func()) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		in := []metrics.Sample{{Name: "/gc/heap/live:bytes"}, {Name: "/gc/scan/heap:bytes"}}
-		tick := time.NewTicker(time.Second)
+		in := []metrics.Sample{
+			{Name: "/gc/heap/live:bytes"},
+			{Name: "/gc/scan/heap:bytes"},
+			{Name: "/memory/classes/total:bytes"},
+			{Name: "/memory/classes/heap/released:bytes"},
+			{Name: "/memory/classes/heap/free:bytes"},
+			{Name: "/memory/classes/heap/objects:bytes"},
+		}
+		size := func(i int) uint64 { return in[i].Value.Uint64() }
+		tick := time.NewTicker(memoryLook)
 		defer tick.Stop()
 		for limit := int64(memoryGoal); ; {
 			select {
@@ -44,7 +55,7 @@ func manageMemory(ctx context.Context) (wait func()) {
 			case <-tick.C:
 			}
 			metrics.Read(in)
-			if next := memoryLimit(in[0].Value.Uint64(), in[1].Value.Uint64()); next != limit {
+			if next := memoryLimit(size(0), size(1), size(2)-size(3)-size(4)-size(5)); next != limit {
 				limit = next
 				debug.SetMemoryLimit(limit) // stops the world for a moment
 			}
@@ -53,10 +64,11 @@ func manageMemory(ctx context.Context) (wait func()) {
 	return func() { <-done }
 }
 
-// memoryLimit returns the limit that fits what is in use, and what the collector
-// has to look at of that, in bytes. Ids and records are looked at no further, so a
-// limit that is close to what is in use costs little where these are most of it.
-// Where they are not, gcPercent collects before the limit does.
-func memoryLimit(live, scanned uint64) int64 {
-	return max(memoryGoal, int64(live+scanned/2+memoryAhead)/memoryStep*memoryStep)
+// memoryLimit returns the limit that fits what is in use, what the collector has
+// to look at of that, and what the runtime takes beside it, in bytes. Ids and
+// records are looked at no further, so a limit that is close to what is in use
+// costs little where these are most of it. Where they are not, gcPercent collects
+// before the limit does.
+func memoryLimit(live, scanned, beside uint64) int64 {
+	return max(memoryGoal, int64(live+beside+max(scanned*3/2, memoryAhead))/memoryStep*memoryStep)
 }

@@ -180,17 +180,18 @@ func TestMemoryForAGiantArray(t *testing.T) {
 }
 
 func TestTheMemoryLimitFollowsWhatIsInUse(t *testing.T) {
+	const beside = 10 << 20
 	for _, c := range []struct {
 		what          string
 		live, scanned uint64
 		want          int64
 	}{
 		{"little", 1 << 20, 1 << 20, memoryGoal},
-		{"just fits", memoryGoal - memoryAhead, 0, memoryGoal},
-		{"much, in ids alone", 100 << 20, 0, 100<<20 + memoryAhead},
-		{"much, all of it to be looked at", 100 << 20, 100 << 20, 150<<20 + memoryAhead},
+		{"just fits", memoryGoal - memoryAhead - beside, 0, memoryGoal},
+		{"much, in ids alone", 100 << 20, 0, 100<<20 + beside + memoryAhead},
+		{"much, all of it to be looked at", 100 << 20, 100 << 20, 250<<20 + beside},
 	} {
-		if got := memoryLimit(c.live, c.scanned); got != c.want {
+		if got := memoryLimit(c.live, c.scanned, beside); got != c.want {
 			t.Errorf("%s: limit %d, want %d", c.what, got, c.want)
 		}
 	}
