@@ -306,9 +306,9 @@ func TestBackfillFindsWhatLiesBehindIt(t *testing.T) {
 	for _, versioned := range []bool{false, true} {
 		for _, again := range []bool{false, true} {
 			o := options(open(t, t.TempDir()))
-			now := end
-			o.Now = func() time.Time { return now }
 			since := start.Add(30 * time.Minute)
+			now := since.Add(5 * time.Minute) // the ids of what is read first, at an edge, are kept
+			o.Now = func() time.Time { return now }
 			a := &api{began: o.Now, more: []moment{
 				{start.Add(10 * time.Minute), `{"id":"before"}`},
 				{since.Add(20 * time.Minute), `{"id":"forgotten"}`},
@@ -316,6 +316,8 @@ func TestBackfillFindsWhatLiesBehindIt(t *testing.T) {
 			s := func() *connectors.Stream {
 				return streamAt(t, a, versioned, o.Now, brief, func(c *connectors.Options) { c.Since = since })
 			}
+			ingest(t, s(), o)
+			now = end
 			ingest(t, s(), o)
 			for _, id := range []string{"old", "remembered"} {
 				now = now.Add(24 * time.Hour)
