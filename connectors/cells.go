@@ -174,7 +174,7 @@ func (d *difference) answer(ctx context.Context, what Request, each func(context
 // keep takes a record of the larger answer.
 func (d *difference) keep(ctx context.Context, began time.Time, r *events.Record) error {
 	if !d.b.stream.timeless(r) {
-		return d.add(ctx, began, r)
+		return d.add(ctx, began, r, 0)
 	}
 	d.timeless++
 	d.more.add(contentOf(r))
@@ -211,16 +211,17 @@ func (d *difference) give(ctx context.Context, began time.Time, r *events.Record
 	if !d.last {
 		d.given = append(d.given, content)
 	}
-	d.b.number = d.before[content] + left
-	return d.add(ctx, began, r)
+	return d.add(ctx, began, r, d.before[content]+left)
 }
 
-func (d *difference) add(ctx context.Context, began time.Time, r *events.Record) error {
+// add adds a record with its number among equal ones, if it is timeless.
+func (d *difference) add(ctx context.Context, began time.Time, r *events.Record, number int) error {
 	if d.b.full() {
 		if err := d.send(ctx, began, nil); err != nil {
 			return err
 		}
 	}
+	d.b.number = number // behind send, which empties the builder
 	d.b.add(*r, &d.seen)
 	return nil
 }
