@@ -52,3 +52,42 @@ func TestManyEqualRecords(t *testing.T) {
 		})
 	}
 }
+
+// A record that is gone when an answer is read again takes no number from those of
+// the next piece.
+func TestGoneBetweenTwoReadsOfAPiece(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now().Truncate(events.Quarter)
+		time.Sleep(time.Until(began.Add(events.Quarter)))
+		text := `{"click":"` + strings.Repeat("x", 100<<10) + `"}`
+		api := &fakeAPI{page: 1e9, number: mixed}
+		for n := range 100 {
+			api.records = append(api.records, fakeRecord{at: began.Add(time.Duration(n) * time.Second), text: text})
+		}
+		api.records = append(api.records, fakeRecord{at: began.Add(10 * time.Minute), text: text})
+		asked := 0
+		api.fail = func(_ int, r Request) error {
+			switch long := r.To.Sub(r.From); {
+			case long > 9*time.Minute:
+				return errors.New("too much")
+			case long > time.Minute && r.To.Before(began.Add(8*time.Minute)):
+				if asked++; asked == 2 {
+					api.mu.Lock()
+					api.records = api.records[1:]
+					api.mu.Unlock()
+				}
+			}
+			return nil
+		}
+		stream := fakeStream(t, api, func(o *Options) { o.Since = began })
+		kept := store{Progress: Progress{Cells: true}}
+		got, err := readOnce(t, stream, &kept, nil)
+		if want := countsOf("[)", api.records); err != nil || asked != 2 || !maps.Equal(published(got), want) {
+			n := 0
+			for _, of := range published(got) {
+				n += of
+			}
+			t.Errorf("%d are told apart of %d, asked %d times; %v", n, len(api.records), asked, err)
+		}
+	})
+}
