@@ -321,7 +321,7 @@ func (t *tenure) revive(ctx context.Context, l *Letter, reach *[]ledger.Range) (
 		return nil, "what was published of the record is forgotten, and may be newer", nil
 	}
 	if lost && slices.ContainsFunc(*reach, func(r ledger.Range) bool { return t.checkpoint.ReplayedSince(r, l.Stored) }) {
-		return nil, "a replay has read its time since, and what that has published is forgotten: it may be an event already", nil
+		return nil, "its time was read again since, and what that has published is forgotten: it may be an event already", nil
 	}
 	e := eventOf(t.stream, l, &record, id)
 	e.Replay = lost
