@@ -119,3 +119,49 @@ func TestLettersOfWhatWasReadAgain(t *testing.T) {
 		}
 	}
 }
+
+// A record that was dead, was replayed and forgotten, and is dead again in a replay of
+// the stream, is one event.
+func TestLettersThatComeBack(t *testing.T) {
+	o := options(open(t, t.TempDir()))
+	a, dead := &api{at: start.Add(30 * time.Minute), elements: []string{`{"id":"1"}`}}, true
+	s := func() *connectors.Stream {
+		s := streamAt(t, a, false, o.Now)
+		s.Map = func(raw []byte, f *connectors.Fields) events.Record {
+			r := events.Record{Type: events.TypeMessage, ID: string(raw), Time: a.at}
+			if r.Dead = f.Object(raw, func(_, _ []byte) {}); dead {
+				r.Dead = &events.Dead{Reason: events.ReasonNotJSON, Stage: events.StageConnector}
+			}
+			return r
+		}
+		s.Pager = &timed{mapped{a, s.Map}}
+		return s
+	}
+	ingest(t, s(), o)
+	all := letters(t, o.Broker)
+	all[0].Stored = end
+	dead = false
+	if r, err := resolve(t, s(), o, all, false); err != nil || r.Replayed != 1 {
+		t.Fatalf("%+v, %v", r, err)
+	}
+	elements := a.elements
+	a.elements = nil
+	o.Now = func() time.Time { return end.Add(100 * time.Hour) }
+	for range 3 {
+		ingest(t, s(), o)
+	}
+	a.elements, dead = elements, true
+	if _, err := move(t, s(), o, pipeline.Move{To: start, Replay: true}); err != nil {
+		t.Fatal(err)
+	}
+	ingest(t, s(), o)
+	all, dead = letters(t, o.Broker), false
+	if len(all) != 2 {
+		t.Fatalf("%d letters", len(all))
+	}
+	all[0].Stored, all[1].Stored = end, end.Add(101*time.Hour)
+	r, err := resolve(t, s(), o, all, false)
+	if n := messages(read(t, o.Broker)); err != nil || n != 1 {
+		t.Errorf("it is published %d times; %+v, %v", n, r, err)
+	}
+}
