@@ -59,7 +59,7 @@ func (r *windowRead) readCells(ctx context.Context, w Window) error {
 // readCell reads a cell in one pass, in shorter pieces where the API cannot
 // answer for all of it.
 func (r *windowRead) readCell(ctx context.Context, c cell) error {
-	before := map[uint64]int{} // how many of each content earlier pieces had; other records are counted in each piece alone
+	before := map[uint64]int{} // which number of each content is behind those of earlier pieces; other records are counted in each piece alone
 	pieces := []Window{c.read}
 	var d *difference
 	for len(pieces) > 0 {
@@ -71,8 +71,8 @@ func (r *windowRead) readCell(ctx context.Context, c cell) error {
 		err := d.read(ctx)
 		if err == nil {
 			r.succeeded()
-			for _, content := range d.given {
-				before[content]++
+			for _, given := range d.given {
+				before[given.content] = max(before[given.content], given.number+1)
 			}
 			pieces, d = pieces[1:], nil
 			continue
@@ -101,8 +101,8 @@ type difference struct {
 	cell   cell
 	piece  Window
 	last   bool           // the position moves behind it
-	before map[uint64]int // how many of each content the cell's earlier pieces had
-	given  []uint64       // the contents of what this one had, where others follow
+	before map[uint64]int // where numbers of each content begin, behind the cell's earlier pieces
+	given  []given        // what this one had, where others follow
 	b      builder
 	slot   *slot
 
@@ -114,13 +114,18 @@ type difference struct {
 	size  int             // bytes held, or which would have been
 }
 
+// given is the number that one of a content had.
+type given struct {
+	content uint64
+	number  int
+}
+
 // read reads a piece of a cell. It can be called again after an error.
 func (d *difference) read(ctx context.Context) (err error) {
 	d.slot = &slot{lane: d.lane} // held for all answers, so that few cells are in memory
 	defer d.slot.release()
 	larger := Request{From: d.piece.From.Add(-time.Second), To: d.piece.To}
 	if !d.begun {
-		d.more, d.given = multiset{}, nil
 		if d.at, err = d.answer(ctx, larger, d.keep); err != nil {
 			return err
 		}
@@ -174,7 +179,7 @@ func (d *difference) answer(ctx context.Context, what Request, each func(context
 // keep takes a record of the larger answer.
 func (d *difference) keep(ctx context.Context, began time.Time, r *events.Record) error {
 	if !d.b.stream.timeless(r) {
-		return d.add(ctx, began, r)
+		return d.add(ctx, began, r, 0)
 	}
 	d.timeless++
 	d.more.add(contentOf(r))
@@ -208,19 +213,21 @@ func (d *difference) give(ctx context.Context, began time.Time, r *events.Record
 	if !ok {
 		return nil
 	}
+	number := d.before[content] + left
 	if !d.last {
-		d.given = append(d.given, content)
+		d.given = append(d.given, given{content, number})
 	}
-	d.b.number = d.before[content] + left
-	return d.add(ctx, began, r)
+	return d.add(ctx, began, r, number)
 }
 
-func (d *difference) add(ctx context.Context, began time.Time, r *events.Record) error {
+// add adds a record with its number among equal ones, if it is timeless.
+func (d *difference) add(ctx context.Context, began time.Time, r *events.Record, number int) error {
 	if d.b.full() {
 		if err := d.send(ctx, began, nil); err != nil {
 			return err
 		}
 	}
+	d.b.number = number // behind send, which empties the builder
 	d.b.add(*r, &d.seen)
 	return nil
 }

@@ -100,10 +100,11 @@ func (h *health) bad(err error, failures int, giveUp bool) {
 	if h.state.Failures == 0 {
 		h.state.Since = h.now()
 	}
+	kind := KindOf(err)
+	leftOut := giveUp && kind == Unavailable && h.state.State != StateUnavailable // nothing else tells of that
 	h.state.Failures++
 	h.state.Cause = err.Error()
 	h.state.State = StateFailing
-	kind := KindOf(err)
 	if kind == Unavailable {
 		h.state.State = StateUnavailable
 	}
@@ -111,7 +112,7 @@ func (h *health) bad(err error, failures int, giveUp bool) {
 	if errors.As(err, &told) && told.Told && kind == Fail {
 		h.warned = true
 	}
-	if !h.warned && (failures >= warnAfter || kind == Fail || kind == Unavailable) {
+	if leftOut || !h.warned && (failures >= warnAfter || kind == Fail || kind == Unavailable) {
 		h.warned = true
 		what := "stream is " + h.state.State + ", its requests are repeated"
 		switch {

@@ -57,6 +57,22 @@ func TestFailuresOfOneRequest(t *testing.T) {
 	}
 }
 
+// A stream that is left out is told of once, also where it was failing before, as its
+// run ends well.
+func TestLeftOutWhileFailing(t *testing.T) {
+	var logged bytes.Buffer
+	h := &health{log: slog.New(slog.NewTextHandler(&logged, nil)), now: time.Now}
+	for n := 1; n <= warnAfter; n++ {
+		h.bad(errors.New("cut"), n, false)
+	}
+	for range 2 {
+		h.bad(&Error{Kind: Unavailable, Op: "listing", Err: errors.New("no")}, 1, true)
+	}
+	if n := strings.Count(logged.String(), "it is left out"); n != 1 {
+		t.Errorf("told %d times:\n%s", n, logged.String())
+	}
+}
+
 // A pause that a good answer asks for is waited for, and told once.
 func TestPausesAreTold(t *testing.T) {
 	for wait, want := range map[time.Duration]int{10 * time.Minute: 1, 10 * time.Second: 0} {

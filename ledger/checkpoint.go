@@ -49,8 +49,8 @@ type Checkpoint struct {
 	Forgotten time.Time `json:"forgotten,omitzero"`
 	// Replay is the replay that is under way; nil when none is.
 	Replay *Replay `json:"replay,omitempty"`
-	// Replayed are the replays that have begun, the oldest first: what they publish
-	// may be forgotten before the dead letters of the same records are gone.
+	// Replayed are the ranges that began to be read again, the oldest first: what that
+	// publishes may be forgotten before the dead letters of the same records are gone.
 	Replayed []PastReplay `json:"replayed,omitempty"`
 	// Skipped is the end of what was skipped by hand: overlap and sweeps reach no
 	// further back. Zero: nothing was.

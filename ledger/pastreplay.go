@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// PastReplay is a range whose replay began at a time.
+// PastReplay is a range that began to be read again at a time, as a replay or not.
 type PastReplay struct {
 	Range
 	At time.Time `json:"at"`
@@ -14,7 +14,7 @@ type PastReplay struct {
 // maxReplayed is how many replays a checkpoint tells apart.
 const maxReplayed = 32
 
-// NoteReplay notes that the replay of a range begins, and forgets those that began
+// NoteReplay notes that a range begins to be read again, and forgets those that began
 // before another time. Where there are many, the oldest two become one that is
 // taken to have read what lies between them too. The list that another checkpoint
 // may share stays as it is.

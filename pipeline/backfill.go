@@ -245,8 +245,10 @@ func (t *tenure) backfill(ctx context.Context, r BackfillRequest) (p *BackfillPl
 	if err != nil {
 		return nil, err
 	}
-	if r.Do == BackfillBegin && p.Replay && !p.Resumed {
-		t.noteReplay(next, ledger.Range{From: p.From, To: p.To})
+	if r.Do == BackfillBegin && !p.Resumed {
+		for _, again := range next.CoveredIn(ledger.Range{From: p.From, To: p.To}) {
+			t.noteReplay(next, again)
+		}
 	}
 	before := t.checkpoint.Backfilling()
 	if err := t.store(ctx, next); err != nil {

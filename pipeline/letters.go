@@ -309,7 +309,8 @@ func (t *tenure) revive(ctx context.Context, l *Letter, reach *[]ledger.Range) (
 				return nil, "another version of the record is published, which may be newer", nil
 			}
 		} else {
-			r.known = !trial.Record(id)
+			// With an id in them, equal bytes are the same record.
+			r.known = record.ID != "" && t.resolved.Published(l.ID) || !trial.Record(id)
 		}
 		if r.known {
 			return r, "", nil
@@ -321,7 +322,7 @@ func (t *tenure) revive(ctx context.Context, l *Letter, reach *[]ledger.Range) (
 		return nil, "what was published of the record is forgotten, and may be newer", nil
 	}
 	if lost && slices.ContainsFunc(*reach, func(r ledger.Range) bool { return t.checkpoint.ReplayedSince(r, l.Stored) }) {
-		return nil, "a replay has read its time since, and what that has published is forgotten: it may be an event already", nil
+		return nil, "its time was read again since, and what that has published is forgotten: it may be an event already", nil
 	}
 	e := eventOf(t.stream, l, &record, id)
 	e.Replay = lost

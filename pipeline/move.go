@@ -153,7 +153,7 @@ func (t *tenure) move(ctx context.Context, m Move) (*Plan, error) {
 		return nil, err
 	}
 	plan.apply(next)
-	if plan.Replay {
+	if plan.Skipped == (ledger.Range{}) {
 		t.noteReplay(next, plan.Read)
 	}
 	if err := t.store(ctx, next); err != nil {
@@ -191,7 +191,7 @@ func (p *Plan) apply(c *ledger.Checkpoint) {
 	}
 }
 
-// noteReplay notes that the replay of a range begins.
+// noteReplay notes that a range begins to be read again.
 func (t *tenure) noteReplay(c *ledger.Checkpoint, r ledger.Range) {
 	now := t.opts.Now().UTC()
 	c.NoteReplay(r, now, LettersSince(t.opts.Retention, now))

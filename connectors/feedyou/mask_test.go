@@ -157,6 +157,10 @@ func TestAddressesAreMasked(t *testing.T) {
 		// Escapes may hide where a name ends.
 		{"https://h/?//tok@x%41=b&%2F%2Ftok%40x=b&a%3Dtoken%3Dx=b", "https://h/?***&***&***", "h"},
 		{"https://h/?a%3D//tok@x%41=b&a%253Dkey%253Dx=b&a%253Db%253Dx=b", "https://h/?***&***&a%253Db%253Dx=b", "h"},
+		// One that is escaped may stand before one that is not.
+		{"https://h/?r=https%3A%2F%2Fu%3Ap%40x/?token=y&s=1", "https://h/?r=***?token=***&s=1", "h"},
+		{"https://h/?r=a%26key%3Dx,token=y&s=a%26b,token=y", "https://h/?r=***,token=***&s=a%26b,token=***", "h"},
+		{"https://h/?r=https://u:p@x/y%26key%3Dx/a?token=y", "https://h/?r=***?token=***", "h"},
 		{"https://h/https://u:p@x/y?a=b", "https://h/https://***@x/y?a=b", "h"},
 		{"https://h/https://u;v:p@x/t;key=y", "https://h/https://***@x/t;key=***", "h"},
 		{"https://h/p/http:/u:p@x/", "https://h/p/http:/***@x/", "h"},

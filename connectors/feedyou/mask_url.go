@@ -151,6 +151,14 @@ func (m *masker) parameter(s span, signs string) {
 		}
 	}
 	if secret >= 0 {
+		// What is before its name may hide another.
+		before := s.from + bytes.LastIndexAny(text[:secret-1], "&;?#,| /\\"+signs)
+		if n := len(m.edits); n > first {
+			before = max(before, m.edits[n-1].to)
+		}
+		if before > s.from {
+			m.escapedParameter(span{s.from, before}, signs, first)
+		}
 		m.mask(span{s.from + secret, s.to})
 		return
 	}
