@@ -18,7 +18,6 @@ import (
 type builder struct {
 	stream    *Stream
 	cell      time.Time // of records that have neither an id nor a time
-	number    int       // of the next of these among equal ones
 	records   []Prepared
 	spans     []span
 	raw       []byte // the records' text, a line each: also the message's payload
@@ -51,8 +50,9 @@ func (b *builder) full() bool {
 }
 
 // add takes a record over and gives it its identity; seen counts the pass's
-// records that have nothing but their content to be told by.
-func (b *builder) add(r events.Record, seen *tally) {
+// records that have nothing but their content to be told by, and number is that of
+// a record with neither an id nor a time among equal ones.
+func (b *builder) add(r events.Record, seen *tally, number int) {
 	if b.records == nil {
 		b.reserve()
 	}
@@ -72,13 +72,13 @@ func (b *builder) add(r events.Record, seen *tally) {
 		p.Raw = bytes.Clone(r.Raw)
 		b.deadBytes += len(p.Raw)
 	}
-	b.identify(&p, r.Raw, seen)
+	b.identify(&p, r.Raw, seen, number)
 	p.Basis, p.State = nil, nil
 	b.records = append(b.records, p)
 	b.spans = append(b.spans, s)
 }
 
-func (b *builder) identify(p *Prepared, raw []byte, seen *tally) {
+func (b *builder) identify(p *Prepared, raw []byte, seen *tally, number int) {
 	key := b.stream.Key
 	if p.Dead != nil {
 		p.Number = seen.next(events.DeadLetterIdentity(key, raw, 0, 0))
@@ -100,7 +100,7 @@ func (b *builder) identify(p *Prepared, raw []byte, seen *tally) {
 	case p.ID != "":
 		p.Identity = events.RecordIdentity(key, p.ID)
 	case b.stream.timeless(&p.Record):
-		p.Number = b.number
+		p.Number = number
 		p.Identity = events.CellIdentity(key, canonical, b.cell, p.Number)
 	default:
 		p.Identity = events.ContentIdentity(key, canonical, 0)

@@ -227,8 +227,7 @@ func (d *difference) add(ctx context.Context, began time.Time, r *events.Record,
 			return err
 		}
 	}
-	d.b.number = number // behind send, which empties the builder
-	d.b.add(*r, &d.seen)
+	d.b.add(*r, &d.seen, number)
 	return nil
 }
 

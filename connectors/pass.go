@@ -132,7 +132,7 @@ func (r *windowRead) pass(ctx context.Context, w Window) error {
 		if err != nil {
 			return err
 		}
-		b.add(record, &r.seen)
+		b.add(record, &r.seen, 0)
 	}
 	slot := &slot{lane: r.lane}
 	defer slot.release()

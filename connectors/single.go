@@ -16,8 +16,8 @@ func (s *Stream) Prepare(raw []byte, number int, window Window, key string) (Pre
 	if s.timeless(&record) && window.To.After(cell.Add(events.Quarter)) {
 		return Prepared{Record: record}, false
 	}
-	b := builder{stream: s, cell: cell, number: number}
-	b.add(record, &tally{first: number})
+	b := builder{stream: s, cell: cell}
+	b.add(record, &tally{first: number}, number)
 	p, at := b.records[0], b.spans[0]
 	p.ReadFor = key
 	if p.Dead == nil {

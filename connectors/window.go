@@ -218,7 +218,7 @@ func (r *windowRead) page(ctx context.Context, w Window, cursor json.RawMessage)
 				return err
 			}
 		}
-		b.add(record, &r.seen)
+		b.add(record, &r.seen, 0)
 		return nil
 	})
 	if err != nil {
