@@ -21,12 +21,14 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/prometheus/client_golang/prometheus"
 	dto "github.com/prometheus/client_model/go"
 
 	"github.com/millrace-io/millrace/app"
 	"github.com/millrace-io/millrace/config"
 	"github.com/millrace-io/millrace/connectors"
+	"github.com/millrace-io/millrace/consumers"
 	"github.com/millrace-io/millrace/events"
 	"github.com/millrace-io/millrace/pipeline"
 	"github.com/millrace-io/millrace/simulator"
@@ -41,8 +43,11 @@ func TestDocs(t *testing.T) {
 		"docs/configuration.md": config.Reference(app.Plugins()),
 		"docs/metrics.md":       metricsPage(t),
 		"docs/events.md":        eventsPage(t),
+		"docs/transforms.md":    transformsPage(t),
 	} {
-		page = "<!-- Written by make docs: change the code, not this page. -->\n\n" + page
+		if !strings.HasPrefix(page, "# Transforms\n") { // which people write, but for its gallery
+			page = "<!-- Written by make docs: change the code, not this page. -->\n\n" + page
+		}
 		if *update {
 			if err := os.WriteFile(name, []byte(page), 0o644); err != nil {
 				t.Fatal(err)
@@ -166,14 +171,27 @@ const eventsHead = `# Events
 Every event is a CloudEvents 1.0 event in binary mode: its attributes are headers of the message, its data is the
 message, one JSON object. The schemas (JSON Schema 2020-12) are written by ` + "`millrace topics --schemas DIR`" + `.
 
-On NATS an event has the subject ` + "`<prefix>.<event type>.<connector>`" + ` in the JetStream stream that is named as the prefix, in
-upper case with underscores for dots: ` + "`millrace.message.support`" + ` in ` + "`MILLRACE`" + `. Headers are the attributes' names behind
-` + "`ce-`" + `; in their values everything but printable ASCII, and spaces, double quotes and percent signs, is percent-encoded.
+| | NATS | Kafka |
+|---|---|---|
+| where an event is | in the JetStream stream that is named as the prefix, in upper case with underscores for dots: ` + "`MILLRACE`" + ` | on the topic ` + "`<prefix>.<event type>`" + `: ` + "`millrace.message`" + ` |
+| under what | the subject ` + "`<prefix>.<event type>.<connector>`" + `: ` + "`millrace.message.support`" + ` | the key of the record, which is its ` + "`partitionkey`" + ` |
+| an attribute's header | ` + "`ce-`" + ` and its name: ` + "`ce-id`" + ` | ` + "`ce_`" + ` and its name: ` + "`ce_id`" + ` |
+| its value | percent-encoded, but for printable ASCII other than spaces, double quotes and percent signs | as it is, in UTF-8 |
+| besides | ` + "`content-type: application/json`" + ` | the same |
+
+A transform may route an event to a topic of another name. What it is, its type and its schema say.
+
+In Go, ` + "`consumers.Decode`" + ` makes an event of a message of either broker: its attributes, and its data in the Go type that is named
+below. Members that are absent are zero there, or nil where zero means something.
+
+An event that is routed is on the topic that the configuration names in place of the event type, such as ` + "`millrace.vip`" + ` (on
+NATS with the subject ` + "`millrace.vip.support`" + `), and on no other. Its attributes and data are those that it would have on its type's
+topic. Dead letters are always on ` + "`millrace.dead_letter`" + `.
 
 | attribute | what it is |
 |---|---|
 | ` + "`id`" + ` | 32 hex digits, the same for the same record for ever: what a consumer tells duplicates by |
-| ` + "`source`" + ` | ` + "`/<vendor>/<account>/<stream>`" + `, where it was read; does not change with the connector's name |
+| ` + "`source`" + ` | ` + "`/<vendor>/<account>/<stream>`" + `, where it was read, as a URI reference: what no path may hold is percent-encoded; does not change with the connector's name |
 | ` + "`type`" + ` | ` + "`io.millrace.<event type>.v1`" + ` |
 | ` + "`subject`, `partitionkey`" + ` | what orders it: the conversation, else the user, else the record itself |
 | ` + "`time`" + ` | when it happened; absent when unknown |
@@ -198,7 +216,14 @@ func eventsPage(t *testing.T) string {
 		if err := json.Unmarshal(e.Schema, &schema); err != nil {
 			t.Fatalf("the schema of %s: %v", e.Name, err)
 		}
-		fmt.Fprintf(&page, "\n## %s\n\n%s From %s. Topic: `millrace.%s`.\n\n| member | type | what it is |\n|---|---|---|\n", e.Name, e.About, e.From, e.Name)
+		sample, ok := samples["io.millrace."+e.Name+".v1"]
+		if !ok {
+			t.Errorf("the simulated APIs gave no %s", e.Name)
+			continue
+		}
+		fmt.Fprintf(&page, "\n## %s\n\n%s From %s.\n\n", e.Name, e.About, e.From)
+		fmt.Fprintf(&page, "Go: `%s`. NATS: stream `MILLRACE`, subject `millrace.%s.<connector>`. Kafka: topic `millrace.%s`.\n\n", goType(t, sample), e.Name, e.Name)
+		page.WriteString("| member | type | what it is |\n|---|---|---|\n")
 		for _, name := range namesInOrder(t, e.Schema) {
 			p := schema.Properties[name]
 			if slices.Contains(schema.Required, name) {
@@ -206,13 +231,31 @@ func eventsPage(t *testing.T) string {
 			}
 			fmt.Fprintf(&page, "| `%s` | %s | %s |\n", name, p.kind(), p.Description)
 		}
-		sample, ok := samples["io.millrace."+e.Name+".v1"]
-		if !ok {
-			t.Errorf("the simulated APIs gave no %s", e.Name)
-		}
 		fmt.Fprintf(&page, "\n```json\n%s```\n", sample)
 	}
 	return page.String()
+}
+
+// goType is what consumers.Decode makes of an event's data.
+func goType(t *testing.T, sample string) string {
+	var attributes map[string]json.RawMessage
+	if err := json.Unmarshal([]byte(sample), &attributes); err != nil {
+		t.Fatal(err)
+	}
+	m := message.NewMessage("", message.Payload(attributes["data"]))
+	delete(attributes, "data")
+	for name, value := range attributes {
+		var text string
+		if err := json.Unmarshal(value, &text); err != nil {
+			t.Fatal(err)
+		}
+		m.Metadata["ce_"+name] = text
+	}
+	e, err := consumers.Decode(m)
+	if err != nil || e.Data == nil {
+		t.Fatalf("%s cannot be decoded: %v", sample, err)
+	}
+	return strings.TrimPrefix(fmt.Sprintf("%T", e.Data), "*")
 }
 
 // property is what a schema says of one member.

@@ -36,10 +36,12 @@ var layout = map[string]rule{
 	"events/eventtest":         {imports: "events"},
 	"config":                   {},
 	"simulator":                {},
-	"transforms":               {imports: "events"},
+	"transforms":               {imports: "config events transforms/detect"},
+	"transforms/detect":        {},
 	"connectors":               {imports: "config events"},
 	"connectors/*":             {imports: "connectors config events"},
 	"connectors/connectortest": {imports: "connectors/... simulator config events"},
+	"consumers":                {imports: "events"},
 	"ledger":                   {imports: "events"},
 	"topics":                   {imports: "events ledger"},
 	"topics/nats":              {imports: "topics events ledger"},
@@ -48,10 +50,14 @@ var layout = map[string]rule{
 	"topics/topictest":         {imports: "topics/... events ledger"},
 	"pipeline":                 {imports: "events connectors transforms ledger topics", tests: "topics/nats"},
 	"app":                      {imports: "..."},
-	"cmd/millrace":             {imports: "app config events simulator topics", tests: "..."},
+	"cmd/millrace":             {imports: "app config events simulator topics transforms", tests: "..."},
 	"deploy":                   {}, // tests of its files alone
 	"examples/*":               {imports: "", tests: "events topics/..."},
-	"examples/watermill":       {imports: "topics/nats topics/kafka", tests: "events topics/..."},
+	"examples/router":          {imports: "topics/nats topics/kafka"},
+	"examples/watermill":       {imports: "examples/router", tests: "examples/exampletest"},
+	"examples/alert":           {imports: "consumers examples/router", tests: "events examples/exampletest"},
+	"examples/sqlite":          {imports: "consumers examples/router", tests: "events examples/exampletest"},
+	"examples/exampletest":     {imports: "examples/router events topics/..."},
 }
 
 // everyTest is what the test files of every folder may import besides.

@@ -26,6 +26,7 @@ import (
 	"github.com/millrace-io/millrace/connectors/netcore"
 	"github.com/millrace-io/millrace/pipeline"
 	"github.com/millrace-io/millrace/topics"
+	"github.com/millrace-io/millrace/transforms"
 )
 
 // Types is the table of connectors: a new one is a line here and a folder there.
@@ -36,15 +37,16 @@ var Types = []connectors.Type{
 	nativechat.Type,
 }
 
-// Plugins tells the configuration what each type of connector takes.
-func Plugins() []config.Plugin {
-	var plugins []config.Plugin
+// Plugins tells the configuration what each type of connector takes, and a step of
+// transforms.
+func Plugins() config.Plugins {
+	plugins := config.Plugins{Transform: transforms.Settings{}}
 	for _, t := range Types {
 		p := config.Plugin{Type: t.Name, Doc: t.Doc, Settings: t.Settings()}
 		for _, name := range t.Streams {
 			p.Streams = append(p.Streams, config.PluginStream{Name: name, Settings: t.KeysOf(name)})
 		}
-		plugins = append(plugins, p)
+		plugins.Connectors = append(plugins.Connectors, p)
 	}
 	return plugins
 }
@@ -86,6 +88,10 @@ func New(ctx context.Context, opts Options) (_ *App, err error) {
 	if a.connectors, err = build(opts.Config, env); err != nil {
 		return nil, err
 	}
+	chain, err := chainOf(opts.Config, a.connectors)
+	if err != nil {
+		return nil, err
+	}
 	// The broker first: that its directory is in use says more than a taken port.
 	if a.broker, err = openBroker(ctx, opts.Config, opts.Log, toServe); err != nil {
 		return nil, err
@@ -95,7 +101,7 @@ func New(ctx context.Context, opts Options) (_ *App, err error) {
 		return nil, errors.Join(err, a.broker.Close())
 	}
 	shared := pipeline.Options{
-		Broker: a.broker, Owner: a.owner, Horizon: opts.Config.DedupHorizon, Raw: opts.Config.Topics.Raw,
+		Broker: a.broker, Transforms: chain.Func(), Owner: a.owner, Horizon: opts.Config.DedupHorizon, Raw: opts.Config.Topics.Raw, HideKeys: chain.HidesIDs(),
 		Retention: opts.Config.Topics.Retention, Once: opts.Once, GiveUp: opts.GiveUp, Metrics: pipeline.NewMetrics(registry), Log: opts.Log, Now: opts.Now,
 	}
 	for _, c := range a.connectors {

@@ -54,8 +54,8 @@ connectors:
 	go func() { done <- a.Run(ctx) }()
 	// When 300 messages have come, the metrics are about them.
 	var out bytes.Buffer
-	o := TailOptions{TailOptions: topics.TailOptions{Beginning: true, Types: []string{"message"}}, JSON: true, N: 300}
-	if err := tail(ctx, a.broker, o, &out); err != nil {
+	o := TailOptions{TailOptions: topics.TailOptions{Beginning: true, Topics: []string{"message"}}, JSON: true, N: 300}
+	if err := tail(ctx, a.broker, o, nil, &out, slog.New(slog.DiscardHandler)); err != nil {
 		t.Fatal(err)
 	}
 	if n := strings.Count(out.String(), "\n"); n != 300 {

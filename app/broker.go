@@ -75,7 +75,7 @@ func openKafka(ctx context.Context, file *config.File, log *slog.Logger, o openi
 		Brokers: k.Brokers, TLS: config, Mechanism: k.SASL.Mechanism, User: k.SASL.User, Password: k.SASL.Password,
 		Compression: k.Compression, Partitions: k.Partitions, Replication: k.Replication,
 		TopicConfig: k.TopicConfig, StateConfig: k.StateConfig, TransactionTimeout: k.TransactionTimeout,
-		Prefix: file.Topics.Prefix, MaxAge: file.Topics.Retention, Operator: o == toOperate || o == toTry, Logger: log,
+		Prefix: file.Topics.Prefix, MaxAge: file.Topics.Retention, Topics: routed(file), Operator: o == toOperate || o == toTry, Logger: log,
 	})
 	if err != nil {
 		return nil, err

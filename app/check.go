@@ -69,6 +69,10 @@ func Check(ctx context.Context, file *config.File, connect bool, log *slog.Logge
 	if err != nil {
 		return nil, err
 	}
+	chain, err := chainOf(file, made)
+	if err != nil {
+		return nil, err
+	}
 	if _, err := brokerTLS(file); err != nil {
 		return nil, err
 	}
@@ -92,6 +96,9 @@ func Check(ctx context.Context, file *config.File, connect bool, log *slog.Logge
 	for _, c := range made {
 		add(CheckResult{What: "connector " + c.Name, Kind: c.Vendor, Account: c.Account, Streams: streamNames(c)}, c.Probe)
 		results[len(results)-1].Notes = append(c.Notes, sinceNotes(c, time.Now())...) // a trial may have added some
+	}
+	if steps := chain.Steps(); steps != nil {
+		results = append(results, CheckResult{What: "transforms", Kind: counted(len(steps), "step", "steps"), Result: "valid", Notes: chain.Notes()})
 	}
 	add(CheckResult{What: "broker", Kind: file.Broker.Kind, Account: brokerAccount(&file.Broker)}, func(ctx context.Context) error {
 		broker, err := openBroker(ctx, file, log, toTry)

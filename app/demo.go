@@ -133,7 +133,7 @@ func demo(ctx context.Context, a *App, sim *simulator.Simulator, api net.Listene
 	group.Go(func() error { return a.Run(ctx) })
 	group.Go(func() error {
 		defer stop()
-		return tail(ctx, a.broker, TailOptions{TailOptions: topics.TailOptions{Beginning: true}, N: o.N}, o.Events)
+		return tail(ctx, a.broker, TailOptions{TailOptions: topics.TailOptions{Beginning: true}, N: o.N}, nil, o.Events, o.Log)
 	})
 	return group.Wait()
 }

@@ -69,7 +69,7 @@ func (r *letterReader) read(ctx context.Context) (more bool, err error) {
 	r.known, r.resolved = map[string]bool{}, map[events.StreamKey]ledger.Resolutions{}
 	box := pipeline.Letterbox{Bytes: r.raw, Wanted: r.wanted.has}
 	n := 0
-	err = r.broker.Tail(ctx, topics.TailOptions{Types: []string{events.TypeDeadLetter}, Beginning: true, Stop: true}, func(m topics.Received) error {
+	err = r.broker.Tail(ctx, topics.TailOptions{Topics: []string{events.TypeDeadLetter}, Beginning: true, Stop: true}, func(m topics.Received) error {
 		if n++; r.limit > 0 && n > r.limit {
 			return errEnough
 		}
@@ -110,12 +110,17 @@ func (r *letterReader) add(ctx context.Context, l *pipeline.Letter, incomplete b
 		return nil
 	}
 	r.known[id] = true
-	r.all = append(r.all, Letter{
-		ID: id, Connector: l.Connector, Stream: l.Stream.String(), Stage: l.Dead.Stage, Reason: l.Dead.Reason, Detail: l.Dead.Detail,
-		Window: when(l.Window.From) + "/" + when(l.Window.To), Recorded: l.Recorded, Size: l.Size, SHA256: l.SHA256,
-		Incomplete: incomplete, Resolved: what, raw: l.Raw, key: l.Stream, stored: l.Stored,
-	})
+	r.all = append(r.all, letterOf(l, what, incomplete))
 	return nil
+}
+
+// letterOf is what commands tell of a letter, of which became what was resolved.
+func letterOf(l *pipeline.Letter, resolved string, incomplete bool) Letter {
+	return Letter{
+		ID: l.ID.String(), Connector: l.Connector, Stream: l.Stream.String(), Stage: l.Dead.Stage, Reason: l.Dead.Reason, Detail: l.Dead.Detail,
+		Window: when(l.Window.From) + "/" + when(l.Window.To), Recorded: l.Recorded, Size: l.Size, SHA256: l.SHA256,
+		Incomplete: incomplete, Resolved: resolved, raw: l.Raw, key: l.Stream, stored: l.Stored,
+	}
 }
 
 // letters reads the dead letters of a selection, with their records or without.
@@ -292,7 +297,7 @@ func (o *operator) attempt(ctx context.Context, letters []Letter) (map[events.St
 		}
 	}
 	box := pipeline.Letterbox{Bytes: true, Wanted: func(l *pipeline.Letter) bool { return open[l.ID] && streams[l.Stream] != nil }}
-	err := o.broker.Tail(ctx, topics.TailOptions{Types: []string{events.TypeDeadLetter}, Beginning: true, Stop: true}, func(m topics.Received) error {
+	err := o.broker.Tail(ctx, topics.TailOptions{Topics: []string{events.TypeDeadLetter}, Beginning: true, Stop: true}, func(m topics.Received) error {
 		l, err := box.Add(&m)
 		if l == nil || err != nil {
 			return err
@@ -331,7 +336,7 @@ func resolveLetters(ctx context.Context, broker topics.Broker, i *pipeline.Inges
 		return err
 	}
 	box := pipeline.Letterbox{Bytes: !discard, Wanted: func(l *pipeline.Letter) bool { return l.Stream == key && s.has(l) }}
-	err := broker.Tail(ctx, topics.TailOptions{Types: []string{events.TypeDeadLetter}, Beginning: true, Stop: true}, func(m topics.Received) error {
+	err := broker.Tail(ctx, topics.TailOptions{Topics: []string{events.TypeDeadLetter}, Beginning: true, Stop: true}, func(m topics.Received) error {
 		l, err := box.Add(&m)
 		if l == nil || err != nil {
 			return err

@@ -14,6 +14,7 @@ import (
 
 	"github.com/millrace-io/millrace/config"
 	"github.com/millrace-io/millrace/ledger"
+	"github.com/millrace-io/millrace/pipeline"
 	"github.com/millrace-io/millrace/simulator"
 )
 
@@ -97,6 +98,7 @@ func TestResolutionsAreTold(t *testing.T) {
 		"s: 1 selected; a dry run, and nothing would be changed\n  1 still dead: why\n": {DryRun: true},
 		"s: 1 selected; a dry run changes nothing; there would be\n  1 discarded\n":     {DryRun: true},
 		"s: 1 selected\n  1 discarded\n":                                                {},
+		"s: 1 selected; a dry run changes nothing; there would be\n  2 replayed: published as events, but for those that were published since, or that transforms drop or fail on: a dry run does not try that\n  1 discarded\n": {DryRun: true, Resolved: pipeline.Resolved{Replayed: 2}},
 	} {
 		r.Stream, r.Name, r.Selected = "v/a/s", "s", 1
 		if strings.Contains(text, "still dead") {

@@ -129,11 +129,15 @@ func WriteResolutions(w io.Writer, all []Resolution) error {
 			fmt.Fprint(w, "; a dry run, and nothing would be changed")
 		}
 		fmt.Fprintln(w)
+		replayed := "replayed: published as events"
+		if r.DryRun {
+			replayed += ", but for those that were published since, or that transforms drop or fail on: a dry run does not try that"
+		}
 		for _, line := range []struct {
 			n    int
 			what string
 		}{
-			{r.Replayed, "replayed: published as events"}, {r.Known, "their records were published already"},
+			{r.Replayed, replayed}, {r.Known, "their records were published already"},
 			{r.Dropped, "dropped by the transforms"}, {r.Discarded, "discarded"}, {r.Already, "dealt with before"},
 		} {
 			if line.n > 0 {

@@ -17,6 +17,7 @@ import (
 	"github.com/millrace-io/millrace/connectors"
 	"github.com/millrace-io/millrace/pipeline"
 	"github.com/millrace-io/millrace/topics"
+	"github.com/millrace-io/millrace/transforms"
 )
 
 // Unset stands for the variables of the configuration that are not set in the
@@ -37,6 +38,8 @@ type operator struct {
 	log        *slog.Logger
 	broker     topics.Broker
 	connectors []*connectors.Connector
+	chain      *transforms.Chain
+	unchained  error // why there is no chain; it keeps from nothing but to publish
 	transport  *http.Transport
 	silent     time.Time // when no service answered; zero: one did, or none was asked
 }
@@ -47,6 +50,7 @@ func openOperator(ctx context.Context, file *config.File, how opening, log *slog
 	if o.connectors, err = build(file, connectors.Env{Budgets: connectors.NewBudgets(), Transport: o.transport, Now: time.Now}); err != nil {
 		return nil, err
 	}
+	o.chain, o.unchained = chainOf(file, o.connectors)
 	for _, c := range o.connectors {
 		if strings.Contains(c.Account, Unset) {
 			return nil, &UsageError{fmt.Errorf("the account of the connector %s stands in a variable that is not set here: set it as for the service", c.Name)}
@@ -73,10 +77,18 @@ func openStreams(ctx context.Context, file *config.File, name string, how openin
 	return o, streams, nil
 }
 
-// settled refuses to do a stream's work in this process where a setting is unset
-// here that is needed for it: any, or with secrets false any but a secret. Why
-// says that no service does it.
+// settled refuses to do a stream's work in this process where the transforms cannot
+// be made, or a setting is unset here that is needed for it: any, or with secrets
+// false any but a secret. Why says that no service does it.
 func (o *operator) settled(s *connectors.Stream, why string, secrets bool) error {
+	for n := range o.file.Transforms {
+		if t := &o.file.Transforms[n]; HasUnset(t.Raw) {
+			return &UsageError{t.Errorf("", "%s: %s, and this step of transforms needs a variable that is not set here: set it as for the service", called(s), why)}
+		}
+	}
+	if o.unchained != nil {
+		return o.unchained
+	}
 	for _, c := range o.file.Connectors {
 		if c.Name != s.Connector {
 			continue
@@ -191,7 +203,7 @@ func (o *operator) carryOut(ctx context.Context, s *connectors.Stream, r request
 // ingestOptions are those of a stream that this process takes itself.
 func (o *operator) ingestOptions() pipeline.Options {
 	return pipeline.Options{
-		Broker: o.broker, Owner: newOwner(), Horizon: o.file.DedupHorizon, Raw: o.file.Topics.Raw, Retention: o.file.Topics.Retention,
+		Broker: o.broker, Transforms: o.chain.Func(), Owner: newOwner(), Horizon: o.file.DedupHorizon, Raw: o.file.Topics.Raw, HideKeys: o.chain.HidesIDs(), Retention: o.file.Topics.Retention,
 		Once: true, Metrics: pipeline.NewMetrics(nil), Log: o.log,
 	}
 }

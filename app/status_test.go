@@ -120,7 +120,7 @@ func (s stored) Tail(_ context.Context, _ topics.TailOptions, fn func(topics.Rec
 	for n, at := range s.at {
 		e := events.Event{Type: events.TypeDeadLetter, Source: s.key(), Recorded: at, ID: events.ID{byte(n + 1)}, RecordID: "r", Key: "k"}
 		var encoder events.Encoder
-		m := topics.Message{Type: e.Type, Attributes: encoder.AppendAttributes(nil, &e), Data: []byte(`{"reason":"not_json","record":"x"}`)}
+		m := topics.Message{Topic: e.Type, Attributes: encoder.AppendAttributes(nil, &e), Data: []byte(`{"reason":"not_json","record":"x"}`)}
 		if err := fn(topics.Received{Message: m, Stored: at}); err != nil {
 			return err
 		}

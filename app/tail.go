@@ -20,6 +20,7 @@ import (
 	"github.com/millrace-io/millrace/config"
 	"github.com/millrace-io/millrace/events"
 	"github.com/millrace-io/millrace/topics"
+	"github.com/millrace-io/millrace/transforms"
 )
 
 // TailOptions choose what Tail prints, and how.
@@ -27,6 +28,9 @@ type TailOptions struct {
 	topics.TailOptions
 	JSON bool // one JSON object a line, in CloudEvents' structured mode; else for people
 	N    int  // end after so many events; 0: go on
+	// Where is an expression: events for which it is not true are passed over. "":
+	// all are printed.
+	Where string
 }
 
 var errEnough = errors.New("enough")
@@ -45,16 +49,27 @@ func Tail(ctx context.Context, file *config.File, o TailOptions, out io.Writer, 
 		}
 		o.Stop = true
 	}
-	return tail(ctx, broker, o, out)
+	chain, err := ChainOf(file)
+	if err != nil && o.Where != "" {
+		return err
+	}
+	return tail(ctx, broker, o, chain, out, log)
 }
 
-func tail(ctx context.Context, broker topics.Broker, o TailOptions, out io.Writer) error {
+func tail(ctx context.Context, broker topics.Broker, o TailOptions, chain *transforms.Chain, out io.Writer, log *slog.Logger) error {
 	write := writePretty
 	if o.JSON {
 		write = writeJSON
 	}
+	where, err := o.condition(chain, log)
+	if err != nil {
+		return err
+	}
 	printed := 0
-	err := broker.Tail(ctx, o.TailOptions, func(m topics.Received) error {
+	err = broker.Tail(ctx, o.TailOptions, func(m topics.Received) error {
+		if !where(&m) {
+			return nil
+		}
 		if err := write(out, &m); err != nil {
 			return err
 		}
@@ -67,6 +82,32 @@ func tail(ctx context.Context, broker topics.Broker, o TailOptions, out io.Write
 		return nil
 	}
 	return err
+}
+
+// condition compiles Where, for events as the chain leaves them. Of an event for which it fails the log tells, once for
+// each cause.
+func (o *TailOptions) condition(chain *transforms.Chain, log *slog.Logger) (func(*topics.Received) bool, error) {
+	if o.Where == "" {
+		return func(*topics.Received) bool { return true }, nil
+	}
+	yes, err := transforms.Condition(o.Where, chain.Types(o.Topics), chain)
+	if err != nil {
+		return nil, &UsageError{fmt.Errorf("--where: %w", err)}
+	}
+	told := map[string]bool{}
+	return func(m *topics.Received) bool {
+		e, err := transforms.Message(m.Attributes, m.Data)
+		e.Topic = m.Topic // no attribute tells it
+		var is bool
+		if err == nil {
+			is, err = yes(&e)
+		}
+		if err != nil && !told[err.Error()] {
+			told[err.Error()] = true
+			log.Warn("--where cannot be decided for some events, which are passed over", "first", e.ID.String(), "cause", err)
+		}
+		return is
+	}, nil
 }
 
 // writeJSON writes an event as CloudEvents' JSON format has it.
@@ -93,14 +134,14 @@ const prettyWidth = 100 // characters of an event's summary
 func writePretty(w io.Writer, m *topics.Received) error {
 	e, err := events.FromAttributes(m.Attributes)
 	if err != nil {
-		_, err = fmt.Fprintf(w, "%s  an event that cannot be read: %v\n", m.Topic, err)
+		_, err = fmt.Fprintf(w, "%s  an event that cannot be read: %s\n", printable(m.FullTopic, prettyWidth), printable(err.Error(), 3*prettyWidth))
 		return err
 	}
 	at := e.Time
 	if at.IsZero() {
 		at = e.Recorded
 	}
-	_, err = fmt.Fprintf(w, "%s  %-16s  %-14s  %-10s  %s\n", at.UTC().Format("2006-01-02 15:04:05"), e.Type, printable(e.Connector, 14), printable(e.Key, 10), printable(summary(e.Type, m.Data), prettyWidth))
+	_, err = fmt.Fprintf(w, "%s  %-16s  %-14s  %-10s  %s\n", at.UTC().Format("2006-01-02 15:04:05"), printable(e.Type, prettyWidth), printable(e.Connector, 14), printable(e.Key, 10), printable(summary(e.Type, m.Data), prettyWidth))
 	return err
 }
 

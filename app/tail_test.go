@@ -2,9 +2,11 @@ package app
 
 import (
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/millrace-io/millrace/events"
+	"github.com/millrace-io/millrace/topics"
 )
 
 func TestSummary(t *testing.T) {
@@ -35,6 +37,20 @@ func TestSummary(t *testing.T) {
 	for _, e := range events.Catalogue() {
 		if !slices.Contains(types, e.Name) {
 			t.Errorf("%s has no summary", e.Name)
+		}
+	}
+}
+
+// Whatever a message on a topic says it is, a terminal takes no orders from it.
+func TestPrettyIsSafe(t *testing.T) {
+	for _, attributes := range [][]events.Attribute{
+		{{Name: "type", Value: "io.millrace.\x1b[2J.v1"}, {Name: "source", Value: "/a/b/c"}, {Name: "specversion", Value: "1.0"}, {Name: "id", Value: events.ID{1}.String()}},
+		{{Name: "specversion", Value: "\x1b[2J"}},
+	} {
+		var b strings.Builder
+		m := topics.Received{FullTopic: "millrace.\x1b[2J", Message: topics.Message{Attributes: attributes, Data: []byte(`{}`)}}
+		if err := writePretty(&b, &m); err != nil || strings.Contains(b.String(), "\x1b") || b.Len() == 0 {
+			t.Errorf("%q, %v", b.String(), err)
 		}
 	}
 }

@@ -15,16 +15,16 @@ import (
 // It turns what is right into typed values and what is wrong into errors.
 type checker struct {
 	places
-	plugins  []Plugin
+	plugins  Plugins
 	env      func(string) (string, bool)
 	readFile func(string) (string, error)
 	errs     []*Error
 	secrets  map[string]struct{}
 }
 
-func newChecker(path string, plugins []Plugin, env func(string) (string, bool), readFile func(string) (string, error)) *checker {
+func newChecker(path string, plugins Plugins, env func(string) (string, bool), readFile func(string) (string, error)) *checker {
 	return &checker{
-		places:  places{path: path, at: map[string]place{}},
+		places:  places{path: path, at: map[string]place{}, texts: map[string]text{}},
 		plugins: plugins, env: env, readFile: readFile,
 		secrets: map[string]struct{}{},
 	}
@@ -40,7 +40,7 @@ func (c *checker) file(data []byte) (*File, error) {
 	SetDefaults(f)
 	raw := c.section(root, "", Fields(f), members{
 		"connectors": func(n *yaml.Node, key string) { f.Connectors = c.connectors(n, key) },
-		"transforms": c.transforms,
+		"transforms": func(n *yaml.Node, key string) { f.Transforms = c.transforms(n, key) },
 	})
 	if err := Decode(raw, f); err != nil {
 		return nil, fmt.Errorf("%s: %w", c.path, err)
@@ -56,15 +56,26 @@ func (c *checker) file(data []byte) (*File, error) {
 	return f, nil
 }
 
-// transforms checks the key transforms: there are none to choose from.
-func (c *checker) transforms(n *yaml.Node, key string) {
-	if n.Kind == yaml.SequenceNode {
-		for i, item := range n.Content {
-			c.errorf(item, key+"["+strconv.Itoa(i)+"]", "is an unknown transform: this version has none, remove it")
-		}
-	} else if !isNull(n) {
-		c.errorf(n, key, "wants a list, and this version has no transforms: write [] or remove the key")
+// transforms checks the key transforms: a list of steps.
+func (c *checker) transforms(n *yaml.Node, key string) (list []Transform) {
+	fields := Fields(c.plugins.Transform)
+	switch {
+	case isNull(n) || !c.plain(n, key):
+		return nil
+	case n.Kind != yaml.SequenceNode:
+		c.errorf(n, key, "wants a list of steps, each on a line with a dash, such as - filter: sender != \"bot\"")
+		return nil
 	}
+	for i, item := range n.Content {
+		key := key + "[" + strconv.Itoa(i) + "]"
+		c.at[key] = placeOf(item)
+		if isNull(item) {
+			c.errorf(item, key, "is empty: remove it")
+			continue
+		}
+		list = append(list, Transform{Line: item.Line, Raw: c.section(item, key, fields, nil), key: key, places: &c.places})
+	}
+	return list
 }
 
 // members are the keys of a section that are checked by a function of their own
@@ -83,7 +94,7 @@ func (c *checker) section(n *yaml.Node, key string, fields []Field, own members)
 		} else if check := own[name.Value]; check != nil {
 			check(v, key)
 		} else {
-			c.errorf(name, key, "unknown key; %s", suggest("keys", name.Value, names(fields, own)))
+			c.errorf(name, key, "unknown key; %s", Suggest("keys", name.Value, names(fields, own)))
 		}
 	})
 	for i := range fields {
@@ -221,6 +232,7 @@ func (c *checker) scalar(n *yaml.Node, key string, f *Field) (any, bool) {
 		c.secret(text)
 	}
 	c.urlSecrets(text)
+	c.texts[key] = textOf(n, text != n.Value)
 	return v, true
 }
 

@@ -49,6 +49,8 @@ type File struct {
 
 	// Connectors are in the order of the file; there is at least one.
 	Connectors []Connector
+	// Transforms are in the order of the file.
+	Transforms []Transform
 
 	places  *places
 	secrets []string
@@ -77,6 +79,24 @@ type Stream struct {
 	Raw  map[string]any // its own settings, as [Connector] Raw; nil for none
 }
 
+// Transform is one checked entry of transforms: a step.
+type Transform struct {
+	Line int // where it stands in the file, from 1
+	// Raw holds its keys as [Connector] Raw does.
+	Raw map[string]any
+
+	key    string
+	places *places
+}
+
+// Plugins are what the file's open sections may hold.
+type Plugins struct {
+	Connectors []Plugin
+	// Transform is the struct of settings of one step, with the tags of the
+	// package comment. Only its type is used; nil: there are no transforms.
+	Transform any
+}
+
 // Plugin is what a connector type lets users configure.
 type Plugin struct {
 	// Type is the word after "type:" in the file.
@@ -102,7 +122,7 @@ type PluginStream struct {
 // with [os.LookupEnv] when it is nil.
 //
 // A failure is one or more [*Error], joined in the order of the lines.
-func Load(path string, plugins []Plugin, env func(string) (string, bool)) (*File, error) {
+func Load(path string, plugins Plugins, env func(string) (string, bool)) (*File, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, &Error{Path: path, Problem: "cannot be opened: " + reason(err)}
@@ -117,11 +137,29 @@ func Load(path string, plugins []Plugin, env func(string) (string, bool)) (*File
 
 // Parse is [Load] for a file that was read; path is for messages only. It reads
 // no file but those named by ${file:...}.
-func Parse(path string, data []byte, plugins []Plugin, env func(string) (string, bool)) (*File, error) {
+func Parse(path string, data []byte, plugins Plugins, env func(string) (string, bool)) (*File, error) {
 	if env == nil {
 		env = os.LookupEnv
 	}
 	return newChecker(path, plugins, env, readSecret).file(data)
+}
+
+// ParseTransforms checks the key transforms of a file that may have others, such as
+// one of examples; path is for messages only. There is false when the file does not
+// have the key.
+func ParseTransforms(path string, data []byte, step any, env func(string) (string, bool)) (list []Transform, there bool, err error) {
+	if env == nil {
+		env = os.LookupEnv
+	}
+	c := newChecker(path, Plugins{Transform: step}, env, readSecret)
+	root := c.document(data)
+	if root == nil {
+		return nil, false, joined(c.errs)
+	}
+	if n := lookup(root, "transforms"); n != nil {
+		list, there = c.transforms(n, "transforms"), true
+	}
+	return list, there, joined(c.errs)
 }
 
 // Secrets returns the values that must never be shown: those of keys that are
@@ -136,6 +174,29 @@ func (f *File) Secrets() []string { return slices.Clone(f.secrets) }
 // not have it, that of the nearest section around it.
 func (f *File) Errorf(key, format string, args ...any) error {
 	return f.places.errorf(key, format, args...)
+}
+
+// Errorf is [File.Errorf] for a key of the step ("redact.key"); an empty key means
+// the step itself.
+func (t *Transform) Errorf(key, format string, args ...any) error {
+	return t.places.errorf(strings.TrimSuffix(t.key+"."+key, "."), format, args...)
+}
+
+// TextErrorf is Errorf for a place inside the text of a key's value: line and
+// column count its characters from 1. Where the file writes the text otherwise
+// than it reads, folded, with escapes or with ${...}, the error is at the value's beginning.
+func (t *Transform) TextErrorf(key string, line, column int, format string, args ...any) error {
+	return t.places.textErrorf(t.key+"."+key, line, column, format, args...)
+}
+
+// Written returns the text of a key's value as it stands in the file, before ${...}
+// is filled in: what is not in it may be a secret. It is empty for a key that the
+// file does not have.
+func (t *Transform) Written(key string) string {
+	if t.places == nil {
+		return ""
+	}
+	return t.places.texts[t.key+"."+key].value
 }
 
 // Errorf is [File.Errorf] for a key of the connector ("base_url",

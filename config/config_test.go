@@ -59,13 +59,22 @@ type netcore struct {
 	Transcripts string `mapstructure:"transcripts" default:"by_user" oneof:"by_user|by_channel" doc:"How they are read."`
 }
 
-func fakePlugins() []Plugin {
-	return []Plugin{
+// fakeStep are settings of a transform.
+type fakeStep struct {
+	Filter string            `mapstructure:"filter" doc:"An expression."`
+	Set    map[string]string `mapstructure:"set" doc:"Members."`
+	Hash   *struct {
+		Key string `mapstructure:"key" required:"true" secret:"true" doc:"A key."`
+	} `mapstructure:"hash" doc:"A section."`
+}
+
+func fakePlugins() Plugins {
+	return Plugins{Transform: fakeStep{}, Connectors: []Plugin{
 		{Type: "feedyou", Doc: "Reads one Feedyou bot.", Settings: &feedyou{}, Streams: []PluginStream{
 			{"integrationLog", feedyouStream{}}, {"outgoingEmail", feedyouStream{}}, {"userData", &feedyouUsers{}},
 		}},
 		{Type: "netcore", Doc: "Reads one Netcore app.", Settings: netcore{}, Streams: []PluginStream{{"users", nil}}},
-	}
+	}}
 }
 
 func fakeEnv(name string) (string, bool) {
@@ -301,14 +310,14 @@ func TestLoad(t *testing.T) {
 		}
 	}
 	write(path, strings.Repeat("#", maxFileSize+1))
-	if _, err := Load(path, nil, nil); err == nil || !strings.HasSuffix(err.Error(), "millrace.yaml:1:1: is larger than 1 MiB, which no configuration is") {
+	if _, err := Load(path, Plugins{}, nil); err == nil || !strings.HasSuffix(err.Error(), "millrace.yaml:1:1: is larger than 1 MiB, which no configuration is") {
 		t.Errorf("a large file: got %v", err)
 	}
-	_, err = Load(filepath.Join(dir, "absent.yaml"), nil, nil)
+	_, err = Load(filepath.Join(dir, "absent.yaml"), Plugins{}, nil)
 	if e := (*Error)(nil); !errors.As(err, &e) || !strings.HasSuffix(err.Error(), "absent.yaml: cannot be opened: no such file or directory") {
 		t.Errorf("an absent file: got %v", err)
 	}
-	if _, err := Load(dir, nil, nil); err == nil || !strings.HasSuffix(err.Error(), ": cannot be read: is a directory") {
+	if _, err := Load(dir, Plugins{}, nil); err == nil || !strings.HasSuffix(err.Error(), ": cannot be read: is a directory") {
 		t.Errorf("a directory: got %v", err)
 	}
 }

@@ -31,11 +31,11 @@ func (c *checker) connectors(n *yaml.Node, key string) []Connector {
 // connector checks one section against the plugin that its type names.
 func (c *checker) connector(n *yaml.Node, key string, conn *Connector) {
 	var types []string
-	for _, p := range c.plugins {
+	for _, p := range c.plugins.Connectors {
 		types = append(types, p.Type)
 	}
 	if isNull(n) {
-		c.errorf(n, key, "is empty: it wants a type; %s", suggest("types", "", types))
+		c.errorf(n, key, "is empty: it wants a type; %s", Suggest("types", "", types))
 		return
 	}
 	if !c.plain(n, key) {
@@ -47,7 +47,7 @@ func (c *checker) connector(n *yaml.Node, key string, conn *Connector) {
 		c.errorf(n, key, "wants keys with values, one on each line, as in type: ...")
 		return
 	case kind == nil:
-		c.errorAt(key+".type", "is required; %s", suggest("types", "", types))
+		c.errorAt(key+".type", "is required; %s", Suggest("types", "", types))
 		return
 	}
 	word, ok := c.scalar(kind, key+".type", &Field{scalar: plainText})
@@ -57,10 +57,10 @@ func (c *checker) connector(n *yaml.Node, key string, conn *Connector) {
 	conn.Type = word.(string)
 	i := slices.Index(types, conn.Type)
 	if i < 0 {
-		c.errorf(kind, key+".type", "unknown connector type; %s", suggest("types", conn.Type, types))
+		c.errorf(kind, key+".type", "unknown connector type; %s", Suggest("types", conn.Type, types))
 		return
 	}
-	plugin := &c.plugins[i]
+	plugin := &c.plugins.Connectors[i]
 	conn.Raw = c.section(n, key, Fields(plugin.Settings), members{
 		"type":    func(*yaml.Node, string) {},
 		"streams": func(n *yaml.Node, key string) { conn.Streams = c.streams(n, key, plugin) },
@@ -80,7 +80,7 @@ func (c *checker) streams(n *yaml.Node, key string, plugin *Plugin) []Stream {
 	add := func(name string, at *yaml.Node, key string) *PluginStream {
 		i := slices.IndexFunc(plugin.Streams, func(s PluginStream) bool { return s.Name == name })
 		if i < 0 {
-			c.errorf(at, key, "unknown stream of %s; %s", plugin.Type, suggest("streams", name, streamNames(plugin)))
+			c.errorf(at, key, "unknown stream of %s; %s", plugin.Type, Suggest("streams", name, streamNames(plugin)))
 			return nil
 		}
 		if slices.ContainsFunc(list, func(s Stream) bool { return s.Name == name }) {

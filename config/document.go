@@ -19,6 +19,7 @@ func (c *checker) document(data []byte) *yaml.Node {
 		c.errorAt("", "is larger than 1 MiB, which no configuration is")
 		return nil
 	}
+	c.lines = strings.Split(lineBreaks.Replace(string(data)), "\n")
 	decoder := yaml.NewDecoder(bytes.NewReader(data))
 	var doc, second yaml.Node
 	err := decoder.Decode(&doc)

@@ -57,8 +57,10 @@ func joined(found []*Error) error {
 
 // places remembers where each key of a file stands.
 type places struct {
-	path string
-	at   map[string]place
+	path  string
+	at    map[string]place
+	texts map[string]text // of values
+	lines []string        // of the file
 }
 
 type place struct{ line, column int }
@@ -84,6 +86,10 @@ func (p *places) errorf(key, format string, args ...any) *Error {
 
 var plainKey = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
 
+// Key returns the key of a name in a section as messages have it, for names that
+// may hold more than letters: set."a.b".
+func Key(section, name string) string { return child(section, name) }
+
 // child returns the key of name inside the section key. A name of unusual
 // characters is quoted, a long one is cut.
 func child(key, name string) string {
@@ -100,9 +106,9 @@ func child(key, name string) string {
 	return key + "." + name
 }
 
-// suggest returns the advice for a word that is none of valid: the nearest one,
+// Suggest returns the advice for a word that is none of valid: the nearest one,
 // or all of them when none is near.
-func suggest(what, word string, valid []string) string {
+func Suggest(what, word string, valid []string) string {
 	if near := nearest(word, valid); near != "" {
 		return fmt.Sprintf("did you mean %q?", near)
 	}

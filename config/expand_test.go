@@ -37,7 +37,7 @@ func TestExpand(t *testing.T) {
 		{text: "${NOT_SET:-${POLL}}", problem: "cannot be read"},
 		{text: "${file:/absent}", problem: `cannot read the file "/absent": file does not exist`},
 	} {
-		c := newChecker("f.yaml", nil, fakeEnv, fakeFile)
+		c := newChecker("f.yaml", Plugins{}, fakeEnv, fakeFile)
 		got, ok := c.expand(&yaml.Node{Kind: yaml.ScalarNode, Value: tt.text, Line: 3, Column: 5}, "key")
 		switch {
 		case tt.problem == "":

@@ -154,7 +154,7 @@ func (f *Field) accept(text string) (v any, problem string) {
 		return nil, "wants " + f.scalar.example
 	}
 	if f.OneOf != nil && !slices.Contains(f.OneOf, text) {
-		return nil, "is not a known value; " + suggest("values", text, f.OneOf)
+		return nil, "is not a known value; " + Suggest("values", text, f.OneOf)
 	}
 	got, _ := number(v)
 	if low, ok := number(f.bounds[0]); f.bounds[0] != nil && ok && got < low {
@@ -223,10 +223,10 @@ var keyForm = regexp.MustCompile(`^[a-z][a-z0-9_]*$`)
 // Lint says what is wrong with the declaration of plugins: settings without a
 // description, keys that are not snake_case, twice there or taken by the file
 // itself, types and streams that are twice there. It is for tests.
-func Lint(plugins []Plugin) error {
-	var errs []error
+func Lint(plugins Plugins) error {
+	errs := lint("transforms", Fields(plugins.Transform))
 	types := map[string]bool{}
-	for _, p := range plugins {
+	for _, p := range plugins.Connectors {
 		if types[p.Type] || p.Type == "" || p.Doc == "" {
 			errs = append(errs, fmt.Errorf("plugin %q: wants a type of its own and a doc", p.Type))
 		}

@@ -85,7 +85,7 @@ func checkKnown(t *testing.T, section *yaml.Node, key string, fields []Field, ow
 func checkAccepted(t *testing.T, root *yaml.Node, c *Connector) {
 	t.Helper()
 	section := lookup(lookup(root, "connectors"), c.Name)
-	plugins := fakePlugins()
+	plugins := fakePlugins().Connectors
 	plugin := plugins[slices.IndexFunc(plugins, func(p Plugin) bool { return p.Type == c.Type })]
 	checkKnown(t, section, c.Name, Fields(plugin.Settings), []string{"type", "streams"})
 	into := map[string]any{"feedyou": &feedyou{}, "netcore": &netcore{}}[c.Type]

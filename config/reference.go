@@ -9,15 +9,20 @@ import (
 
 // Reference returns the whole configuration as a Markdown page: the sections of
 // the file, then each connector type. It depends on nothing but the plugins.
-func Reference(plugins []Plugin) string {
+func Reference(open Plugins) string {
+	plugins := open.Connectors
 	var b strings.Builder
 	b.WriteString(referenceHead)
 	b.WriteString("\n## The file\n")
 	own := rows("", Fields(File{}))
 	own = append(own,
 		row{"`connectors`", "map of section", "**required**", "What is read: a name of `[a-z0-9_-]{1,32}` for each connector, and its section."},
-		row{"`transforms`", "list", "", "What happens to events on the way. This version has none: leave it out, or write `[]`."})
+		row{"`transforms`", "list of section", "", "What happens to events on the way, step by step; see below."})
 	table(&b, own)
+	if steps := rows("", Fields(open.Transform)); steps != nil {
+		b.WriteString(stepsHead)
+		table(&b, steps)
+	}
 
 	shared := sharedRows(plugins)
 	b.WriteString("\n## Every connector\n")
@@ -48,6 +53,13 @@ Texts may hold references, which are filled in after the YAML was read, so what 
 Inside ` + "`[ ]` and `{ }`" + ` a reference needs quotes. Durations are written as ` + "`90s`, `10m`, `1h30m` or `7d`" + `, times as
 ` + "`2026-01-01T00:00:00Z`" + `, rates as ` + "`3/s`, `90/m` or `1000/h`" + `, sizes as ` + "`512KiB`, `32MiB` or `1GiB`" + `. Paths are relative to the
 working directory. YAML's anchors, aliases and tags are not supported.
+`
+
+const stepsHead = `
+## Each step of transforms
+
+One of the keys from ` + "`filter` to `validate`" + ` says what the step does, the keys above them which events it is for.
+[transforms.md](transforms.md) shows each with an example.
 `
 
 // row is one line of a table, its cells in Markdown.

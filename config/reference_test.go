@@ -54,7 +54,7 @@ func TestEverySettingIsDescribed(t *testing.T) {
 }
 
 func TestLint(t *testing.T) {
-	bad := []Plugin{
+	bad := Plugins{Connectors: []Plugin{
 		{Type: "a", Doc: "A.", Settings: struct {
 			NoDoc int               `mapstructure:"no_doc"`
 			Type  int               `mapstructure:"type" doc:"Taken."`
@@ -67,7 +67,7 @@ func TestLint(t *testing.T) {
 		}{}, Streams: []PluginStream{{Name: "s"}, {Name: "s"}, {Name: "a b"}}},
 		{Type: "a", Doc: "A."},
 		{Type: "b"},
-	}
+	}}
 	got := Lint(bad)
 	want := strings.Join([]string{
 		`a.no_doc: has no doc tag`,

@@ -77,7 +77,7 @@ func TestSecretsInURLs(t *testing.T) {
 		{"nats://me:p%40ss@a.example", []string{"p%40ss", "p@ss"}},
 		{"nats://me:p@ss@a.example/x@y", []string{"p@ss"}},
 	} {
-		c := newChecker("", nil, nil, nil)
+		c := newChecker("", Plugins{}, nil, nil)
 		c.urlSecrets(tt.url)
 		if got := longestFirst(c.secrets); !reflect.DeepEqual(got, tt.want) {
 			t.Errorf("%s: got %q, want %q", tt.url, got, tt.want)

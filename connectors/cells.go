@@ -125,6 +125,7 @@ func (d *difference) read(ctx context.Context) (err error) {
 	d.slot = &slot{lane: d.lane} // held for all answers, so that few cells are in memory
 	defer d.slot.release()
 	larger := Request{From: d.piece.From.Add(-time.Second), To: d.piece.To}
+	d.origin = &Origin{From: larger.From, To: larger.To, Cell: true}
 	if !d.begun {
 		if d.at, err = d.answer(ctx, larger, d.keep); err != nil {
 			return err

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -221,6 +222,12 @@ func TestLargeCells(t *testing.T) {
 			}
 			var batches []*Batch
 			take(sub, out, func(b *Batch) error { batches = append(batches, b); return nil })
+			for _, b := range batches {
+				asked := func(r fakeRequest) bool { return r.From.Equal(b.Origin.From) && r.To.Equal(b.Origin.To) }
+				if b.Origin.Cell != b.cells || !slices.ContainsFunc(api.asked(), asked) {
+					t.Errorf("no request was made that gave the batch of %v: %+v", b.Window, b.Origin)
+				}
+			}
 			if got, want := published(batches), countsOf("[]", api.records); sub.Err() != nil || !maps.Equal(got, want) {
 				t.Errorf("pieces %v: %d kinds, want %d; %v", pieces, len(got), len(want), sub.Err())
 			}

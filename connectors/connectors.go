@@ -222,6 +222,9 @@ type Batch struct {
 	// Began is when the request was sent that gave the records, Ended when the
 	// last of them had come.
 	Began, Ended time.Time
+	// Origin is the request that gave the records; all batches of one page share it.
+	// Nil where none did.
+	Origin *Origin
 	// Requests is how many requests were made for it, failed ones included.
 	Requests int
 	// EndsPage is false when more of the same page follows: Progress is as before.

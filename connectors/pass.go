@@ -127,6 +127,7 @@ func (r *windowRead) pass(ctx context.Context, w Window) error {
 	s.stream.metrics.passed.Inc()
 	page := s.stream.Without(Request{From: w.From, To: w.To, Key: *r.key, Parts: r.lane.parts, Listed: r.asked})
 	defer page.Close()
+	r.origin = nil // no request gives its records
 	b := builder{stream: s.stream}
 	for record, err := range page.Records {
 		if err != nil {

@@ -36,6 +36,8 @@ type windowRead struct {
 	shortest time.Duration // the shortest part that it was cut into; 0: it was not
 	failing  failures
 	pageKey  string    // of the page that is being read; see [Page]
+	number   int       // of that page in its window, from 1; 0 behind a cursor of before
+	origin   *Origin   // of the batches of that page
 	asked    time.Time // of a walk: when its keys were asked for
 	passing  passing   // of a walk: what is known of a key that fails
 	stuck    bool      // not even one second can be read before its cursor ends
@@ -107,6 +109,9 @@ func (r *windowRead) read(ctx context.Context, w Window) (verdict, error) {
 	r.cursor = nil
 	r.seen = tally{}
 	r.follow(cursor)
+	if r.number = 0; cursor == nil {
+		r.number = 1
+	}
 	for {
 		next, err := r.page(ctx, w, cursor)
 		if err == nil {
@@ -117,6 +122,9 @@ func (r *windowRead) read(ctx context.Context, w Window) (verdict, error) {
 				return done, nil
 			}
 			cursor, stored = next, false
+			if r.number > 0 {
+				r.number++
+			}
 			continue
 		}
 		if ctx.Err() != nil {
@@ -208,6 +216,7 @@ func (r *windowRead) page(ctx context.Context, w Window, cursor json.RawMessage)
 	if r.key != nil {
 		ask.Key, ask.Listed = *r.key, r.asked
 	}
+	r.origin = &Origin{From: ask.From, To: ask.To, Page: r.number, Cursor: shortCursor(cursor)}
 	b := builder{stream: r.lane.sub.stream}
 	next, began, err := r.ask(ctx, slot, ask, func(began time.Time, record events.Record) error {
 		if b.stream.timeless(&record) {
@@ -336,6 +345,7 @@ func (r *windowRead) admit(ctx context.Context, slot *slot, own int) error {
 // deliver hands a batch over; after is nil when more of the page follows.
 func (r *windowRead) deliver(ctx context.Context, w Window, began time.Time, b *Batch, after *Position, slot *slot) error {
 	b.Lane, b.Window, b.Began, b.Ended = r.lane.name, w, began, r.lane.sub.stream.client.now()
+	b.Origin = r.origin
 	b.Requests, r.requests = r.requests, 0
 	if b.Key = r.pageKey; r.key != nil {
 		b.Key = r.key.ID

@@ -3,6 +3,7 @@ package events
 import (
 	"errors"
 	"fmt"
+	"net/url"
 	"strings"
 	"time"
 )
@@ -37,7 +38,7 @@ type Encoder struct {
 // attribute may hold, are written as %00 and the like.
 func (c *Encoder) AppendAttributes(dst []Attribute, e *Event) []Attribute {
 	if c.sourceText == "" || c.source != e.Source {
-		c.source, c.sourceText = e.Source, clean(e.Source.Source())
+		c.source, c.sourceText = e.Source, reference(e.Source.Source())
 	}
 	if c.timeText == "" || !c.recorded.Equal(e.Recorded) {
 		c.recorded, c.timeText = e.Recorded, timeText(e.Recorded)
@@ -101,7 +102,7 @@ func FromAttributes(attrs []Attribute) (Event, error) {
 			}
 			e.ID = id
 		case "source":
-			key, ok := ParseSource(a.Value)
+			key, ok := ParseSource(unreferenced(a.Value))
 			if !ok {
 				errs = append(errs, fmt.Errorf("source %q is not /vendor/account/stream", a.Value))
 			}
@@ -146,6 +147,31 @@ func FromAttributes(attrs []Attribute) (Event, error) {
 func SchemaURN(eventType string) string { return schemaPrefix + eventType + ":" + version }
 
 func timeText(t time.Time) string { return t.UTC().Format(time.RFC3339Nano) }
+
+// reference writes a source as a URI reference, which that attribute has to be: what
+// no path may hold (RFC 3986, section 3.3) as percent and two hex digits. Vendors
+// name accounts as they like.
+func reference(source string) string {
+	var b strings.Builder
+	for n := range len(source) {
+		switch c := source[n]; {
+		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9', strings.IndexByte("-._~!$&'()*+,;=:@/", c) >= 0:
+			b.WriteByte(c)
+		default:
+			fmt.Fprintf(&b, "%%%02X", c)
+		}
+	}
+	return b.String()
+}
+
+// unreferenced is the inverse. Earlier versions wrote a source as it is: one that is
+// no URI reference stays so.
+func unreferenced(text string) string {
+	if source, err := url.PathUnescape(text); err == nil {
+		return source
+	}
+	return text
+}
 
 // clean writes control characters as percent and two hex digits.
 func clean(s string) string {

@@ -99,6 +99,7 @@ const (
 	ReasonNotObject = "not_an_object" // JSON, but not an object
 	ReasonTooDeep   = "too_deep"      // nested deeper than MaxDepth
 	ReasonTooLarge  = "too_large"     // its event is larger than the broker takes
+	ReasonTransform = "transform"     // a transform failed on its event
 )
 
 // The stations that can give a record up.
@@ -112,13 +113,16 @@ const (
 type Event struct {
 	ID        ID
 	Source    StreamKey
-	Connector string    // the connector's name in the configuration
-	Type      string    // the event type without namespace, e.g. "message"
-	Key       string    // subject and partition key
-	RecordID  string    // the vendor's id, else the identity's hash
-	Time      time.Time // when it occurred; zero when unknown
-	Recorded  time.Time // when it was first seen
-	Replay    bool      // published again on demand
+	Connector string // the connector's name in the configuration
+	Type      string // the event type without namespace, e.g. "message"
+	// Topic is where it goes, behind the prefix: a name that CheckTopic takes; ""
+	// for the event type's own. No attribute tells it, and none changes by it.
+	Topic    string
+	Key      string    // subject and partition key
+	RecordID string    // the vendor's id, else the identity's hash
+	Time     time.Time // when it occurred; zero when unknown
+	Recorded time.Time // when it was first seen
+	Replay   bool      // published again on demand
 
 	Members []byte // as Record.Members
 	Raw     []byte // as Record.Raw; nil to leave it out

@@ -81,6 +81,14 @@ func DeadLetterIdentity(key StreamKey, raw []byte, number, part int) Identity {
 	return Identity(sum(binary.AppendUvarint(b, uint64(part))))
 }
 
+// SplitID is the id of one of the events that a transform makes of one event: it
+// hangs on that event's id and the element's number, from 0.
+func SplitID(id ID, number int) ID {
+	var buf [64]byte
+	b := append(append(buf[:0], "split"...), id[:]...)
+	return ID(sum(binary.AppendUvarint(b, uint64(number))))
+}
+
 // ReplayMark is what a replay of a stream leaves in the ledger of an event that
 // it has published again: the event's own id is in there already, or not any more.
 func ReplayMark(id ID, replay uint64) ID {

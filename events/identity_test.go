@@ -15,11 +15,11 @@ import (
 var newIDs = flag.Bool("new-ids", false, "fill in the ids that testdata/ids.golden.json lacks")
 
 type goldenID struct {
-	Kind    string // record, content, cell, version, dead, replay, published
+	Kind    string // record, content, cell, version, dead, replay, published, split
 	Vendor  string
 	Account string
 	Stream  string
-	ID      string    `json:",omitempty"` // record, version, replay, published
+	ID      string    `json:",omitempty"` // record, version, replay, published, split
 	Raw     string    `json:",omitempty"` // content, cell, version, dead
 	Cell    time.Time `json:",omitzero"`
 	Number  int       `json:",omitempty"`
@@ -36,6 +36,8 @@ func (g goldenID) compute(t *testing.T) events.ID {
 		return events.ReplayMark(events.RecordIdentity(key, g.ID).Event(), uint64(g.Number))
 	case "published":
 		return events.PublishedMark(events.RecordIdentity(key, g.ID).Event())
+	case "split":
+		return events.SplitID(events.RecordIdentity(key, g.ID).Event(), g.Number)
 	case "dead":
 		return events.DeadLetterIdentity(key, []byte(g.Raw), g.Number, g.Part).Event()
 	}

@@ -311,7 +311,7 @@ func checkEntry(name string, data []byte) error {
 		_, err := DecodeResolution(data)
 		return err
 	}
-	if _, _, err := parseName(name); err != nil {
+	if _, _, err := ParseName(name); err != nil {
 		return err
 	}
 	_, err := DecodeEntry(data)

@@ -53,7 +53,7 @@ func NewBook(all bool, names []string) (*Book, error) {
 		if IsResolution(name) {
 			continue
 		}
-		window, commit, err := parseName(name)
+		window, commit, err := ParseName(name)
 		if err != nil {
 			return nil, err
 		}
@@ -211,6 +211,9 @@ type Draft struct {
 	records map[events.Identity][]version
 	renew   time.Time
 	entry   Entry
+	pages   []Page // that what was checked is of
+	noted   Page   // how many ids and versions are of these pages
+	full    bool   // there were more pages
 }
 
 // Draft returns an empty draft.

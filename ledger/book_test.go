@@ -283,9 +283,17 @@ func FuzzDecode(f *testing.F) {
 	e := ledger.Entry{Window: window(0, 9), IDs: []events.ID{id("1")}, Versions: []ledger.RecordVersion{{Number: 3}}}
 	seed, _ := e.Encode()
 	f.Add(seed)
+	e.Pages = []byte(`[{"ids":1,"sent":5,"window":[1,2],"page":1},{"versions":1,"sent":6,"window":[1,2],"key":"k"}]`)
+	paged, _ := e.Encode()
+	f.Add(paged)
 	f.Add([]byte(`{"version":1,"live":{"cursor":"x"}}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		if e, err := ledger.DecodeEntry(data); err == nil {
+			for n := range max(len(e.IDs), len(e.Versions)) {
+				if p := e.PageOf(n, n%2 == 1); p != nil && (n%2 == 0 && p.IDs <= 0 || n%2 == 1 && p.Versions <= 0) {
+					t.Fatalf("id %d is of %+v", n, p)
+				}
+			}
 			again, err := e.Encode()
 			if err != nil {
 				t.Skip() // a time that JSON cannot write

@@ -16,7 +16,8 @@ import (
 // Version is the version of every format in this package. State of a newer one
 // is refused: an older binary would misread it. What was added with 2: cells,
 // lateness, replays and resolved dead letters; with 3: backfills, and the ids
-// that are kept where what was covered begins.
+// that are kept where what was covered begins. What nothing hangs on needs no new
+// one: the pages of an entry.
 const Version = 3
 
 // NewerError says that state was written by a newer millrace.
@@ -122,6 +123,9 @@ type Counts struct {
 	Events      int64 `json:"events"`
 	Duplicates  int64 `json:"duplicates"`
 	DeadLetters int64 `json:"dead_letters"`
+	// Dropped are the records of which transforms left no event. Of one that they
+	// split there are several events.
+	Dropped int64 `json:"dropped,omitempty"`
 	// Resolved are the dead letters that were replayed or discarded.
 	Resolved int64 `json:"resolved,omitempty"`
 	// Late are the events that only a sweep found, Overlap is what would have
@@ -140,6 +144,7 @@ func (c *Counts) Add(other Counts) {
 	c.Events += other.Events
 	c.Duplicates += other.Duplicates
 	c.DeadLetters += other.DeadLetters
+	c.Dropped += other.Dropped
 	c.Resolved += other.Resolved
 	c.Late += other.Late
 	c.Overlap = max(c.Overlap, other.Overlap)

@@ -20,6 +20,9 @@ type Entry struct {
 	Commit  uint64 `json:"commit"`
 	Lane    string `json:"lane"`
 	Counts  Counts `json:"counts"`
+	// Pages are what is remembered of the pages that the commit is of, each a [Page];
+	// nil: nothing. It is read when somebody asks ([Entry.PageOf]).
+	Pages json.RawMessage `json:"pages,omitempty"`
 	// IDs are the events of records that never change, and dead letters.
 	IDs []events.ID `json:"-"`
 	// Versions are the events of records that change.
@@ -47,8 +50,8 @@ func (e *Entry) Name() string {
 	return fmt.Sprintf("%d.%d.%d", e.Window.From.Unix(), e.Window.To.Unix(), e.Commit)
 }
 
-// parseName is the inverse of Name.
-func parseName(name string) (window Range, commit uint64, err error) {
+// ParseName is the inverse of [Entry.Name].
+func ParseName(name string) (window Range, commit uint64, err error) {
 	parts := strings.Split(name, ".")
 	if len(parts) == 3 {
 		from, err1 := strconv.ParseInt(parts[0], 10, 64)

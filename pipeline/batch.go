@@ -3,7 +3,6 @@ package pipeline
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/millrace-io/millrace/connectors"
@@ -17,12 +16,33 @@ const (
 	maxCommit = 10_000
 	// entryBytes is more than the ledger entry holds of one record.
 	entryBytes = 64
+	// notesBytes is how much it holds of the pages that they came on, at most.
+	notesBytes = 32 << 10
 )
 
 // mostRecords is how many records a commit may have: each is an event, and the
 // ledger entry that names all is one message, as is the checkpoint.
 func mostRecords(limits topics.Limits) int {
-	return max(1, min(maxCommit, limits.Messages-2, limits.Bytes/entryBytes))
+	return max(1, min(maxCommit, limits.Messages-2, (limits.Bytes-mostNotes(limits))/entryBytes))
+}
+
+// mostNotes is how many bytes a ledger entry may hold of pages.
+func mostNotes(limits topics.Limits) int { return min(notesBytes, limits.Bytes/8) }
+
+// noteOf is what the ledger remembers of the page that a batch is of.
+func (t *tenure) noteOf(b *connectors.Batch) ledger.Page {
+	p := ledger.Page{Sent: b.Began.UnixMilli(), Window: [2]int64{b.Window.From.Unix(), b.Window.To.Unix()}, Key: b.Key}
+	if o := b.Origin; o != nil {
+		p.Asked = [2]int64{o.From.Unix(), 0}
+		if !o.To.IsZero() {
+			p.Asked[1] = o.To.Unix()
+		}
+		p.Number, p.Cursor, p.Cell = o.Page, o.Cursor, o.Cell
+	}
+	if t.opts.HideKeys {
+		p.Key, p.Cursor = "", ""
+	}
+	return p
 }
 
 // ingest is the flow: what the API returned is checked against what is out,
@@ -48,13 +68,12 @@ func (t *tenure) ingest(ctx context.Context, batch *connectors.Batch) error {
 	for len(rest) > 0 {
 		part, left := cut(rest, max(size, 1))
 		d, err := t.draft(ctx, part, limits)
-		if err != nil {
-			return err
+		if err == nil {
+			d.window = hull(reach)
+			err = t.commit(ctx, d)
 		}
-		d.window = hull(reach)
-		err = t.commit(ctx, d)
 		var tooLarge *topics.TooLargeError
-		if records := int(d.counts.Records); errors.As(err, &tooLarge) && (records > 1 || tooLarge.Limits != limits) {
+		if records := recordsOf(part); errors.As(err, &tooLarge) && (records > 1 || tooLarge.Limits != limits) {
 			limits = tooLarge.Limits
 			size = min(limits.Messages-2, (records+1)/2)
 			continue
@@ -70,6 +89,14 @@ func (t *tenure) ingest(ctx context.Context, batch *connectors.Batch) error {
 	}
 	t.tidy(ctx)
 	return nil
+}
+
+// recordsOf counts the records of batches.
+func recordsOf(batches []*connectors.Batch) (n int) {
+	for _, b := range batches {
+		n += len(b.Records)
+	}
+	return n
 }
 
 // cut cuts batches so that those of the first part have so many records at most.
@@ -101,7 +128,8 @@ type draft struct {
 	progress connectors.Progress
 }
 
-// draft makes events and dead letters of the records that are new.
+// draft makes events and dead letters of the records that are new; a
+// *topics.TooLargeError where they are too much for one commit.
 func (t *tenure) draft(ctx context.Context, batches []*connectors.Batch, limits topics.Limits) (*draft, error) {
 	d := &draft{Draft: t.book.Draft(), batches: batches, progress: t.ahead}
 	t.encoder.begin()
@@ -109,21 +137,17 @@ func (t *tenure) draft(ctx context.Context, batches []*connectors.Batch, limits 
 	for _, b := range batches {
 		d.Renew(b.Window.To.Add(-t.opts.Horizon / 2))
 		fresh, counts := t.check(d.Draft, b, d.progress.Live.At, limits)
-		out, err := t.opts.Transforms.Apply(ctx, fresh)
-		if err != nil {
-			return nil, fmt.Errorf("transforming: %w", err)
+		if err := t.publish(ctx, d.Draft, fresh, &counts, limits, b); err != nil {
+			return nil, err
 		}
-		dead := t.encoder.add(out, t.opts.Raw, limits, b)
-		t.markReplayed(d.Draft, out)
-		counts.DeadLetters += dead
-		counts.Events -= dead
+		d.Of(t.noteOf(b))
 		d.counts.Add(counts)
 		if b.EndsPage {
 			d.progress = b.Progress
 		}
 	}
 	d.messages = t.encoder.messages
-	return d, nil
+	return d, d.NotePages(mostNotes(limits))
 }
 
 // commit writes what is new with the state that goes with it. Without anything

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
+	"fmt"
 	"slices"
 	"strconv"
 	"time"
@@ -103,6 +104,7 @@ type letter struct {
 	event  events.ID // that the record's event would have had; zero when unknown
 	whole  events.ID // of the letter that the parts make
 	number int       // among equal ones of the pass
+	step   string    // of the transforms, that failed; "" for other reasons
 }
 
 // deadLetter is the data of a dead letter: the record whole, or one of its parts
@@ -113,6 +115,7 @@ func deadLetter(dead letter, e *events.Event, batch *connectors.Batch, raw []byt
 	m.Text("reason", dead.Reason)
 	m.TextOf("detail", dead.Detail)
 	m.Text("stage", dead.Stage)
+	m.TextOf("step", dead.step)
 	m.Text("connector", e.Connector)
 	m.Text("stream", e.Source.String())
 	m.Text("window", batch.Window.From.UTC().Format(time.RFC3339)+"/"+batch.Window.To.UTC().Format(time.RFC3339))
@@ -146,7 +149,6 @@ type encoder struct {
 	messages   []topics.Message
 	attrs      []events.Attribute
 	data       []byte
-	large      map[events.ID]bool // the events that became dead letters
 }
 
 // attributesOf is more attributes than an event has.
@@ -162,54 +164,53 @@ func (c *encoder) begin() {
 		c.messages, c.attrs, c.data = nil, nil, nil
 	}
 	c.messages, c.attrs, c.data = c.messages[:0], c.attrs[:0], c.data[:0]
-	clear(c.large)
 }
 
-// add encodes events, with raw or without; one that is larger than the broker
-// takes becomes dead letters, whose number it returns.
-func (c *encoder) add(out []events.Event, raw bool, limits topics.Limits, batch *connectors.Batch) (dead int64) {
+// grow makes room for events.
+func (c *encoder) grow(fresh []events.Event) {
 	total := 0
-	for n := range out {
-		total += out[n].DataLen()
+	for n := range fresh {
+		total += fresh[n].DataLen()
 	}
-	c.data, c.attrs = slices.Grow(c.data, total), slices.Grow(c.attrs, attributesOf*len(out))
-	for n := range out {
-		e := out[n]
-		if !raw {
-			e.Raw = nil
-		}
-		if m := c.message(&e); m.Size() <= limits.Bytes {
-			c.messages = append(c.messages, m)
-			continue
-		}
-		if dead++; c.large == nil {
-			c.large = map[events.ID]bool{}
-		}
-		c.large[e.ID] = true
-		for _, e := range tooLarge(&out[n], e.DataLen(), limits.Bytes, batch) {
-			c.messages = append(c.messages, c.message(&e))
-		}
-	}
-	return dead
+	c.data, c.attrs = slices.Grow(c.data, total), slices.Grow(c.attrs, attributesOf*len(fresh))
 }
 
-// markReplayed notes which of the events that were encoded are published once
-// more: such a one may have been too large before, and its dead letter is not to
-// publish it again.
-func (t *tenure) markReplayed(draft *ledger.Draft, out []events.Event) {
-	for n := range out {
-		if e := &out[n]; e.Replay && e.Type != events.TypeDeadLetter && !t.encoder.large[e.ID] {
-			draft.Record(events.PublishedMark(e.ID))
-		}
+// mark says how far the encoder has come, back takes back what came behind it.
+func (c *encoder) mark() [3]int { return [3]int{len(c.messages), len(c.attrs), len(c.data)} }
+
+func (c *encoder) back(to [3]int) {
+	c.messages, c.attrs, c.data = c.messages[:to[0]], c.attrs[:to[1]], c.data[:to[2]]
+}
+
+// add encodes an event, with raw or without, or says why its record is dead: the
+// broker does not take it.
+func (c *encoder) add(e *events.Event, raw bool, limits topics.Limits) (dead *letter) {
+	one, before := *e, c.mark()
+	if !raw {
+		one.Raw = nil
 	}
+	m := c.message(&one)
+	if m.Size() > limits.Bytes {
+		c.back(before)
+		return &letter{Dead: events.Dead{
+			Reason: events.ReasonTooLarge, Stage: events.StageCommit,
+			Detail: fmt.Sprintf("its event has %d bytes, the broker takes %d", one.DataLen(), limits.Bytes),
+		}}
+	}
+	c.messages = append(c.messages, m)
+	return nil
 }
 
 func (c *encoder) message(e *events.Event) topics.Message {
 	attrs, data := len(c.attrs), len(c.data)
 	c.attrs = c.attributes.AppendAttributes(c.attrs, e)
 	c.data = e.AppendData(c.data)
+	topic := e.Topic
+	if topic == "" || e.Type == events.TypeDeadLetter { // whose topic is what tells of them
+		topic = e.Type
+	}
 	return topics.Message{
-		Type: e.Type, Connector: e.Connector, Key: e.Key,
+		Topic: topic, Connector: e.Connector, Key: e.Key,
 		Attributes: c.attrs[attrs:len(c.attrs):len(c.attrs)],
 		Data:       c.data[data:len(c.data):len(c.data)],
 	}
@@ -233,24 +234,17 @@ func unreadable(e *events.Event, r *connectors.Prepared, batch *connectors.Batch
 	})
 }
 
-// tooLarge makes dead letters of an event that the broker does not take, in
-// parts where one is too large too.
-func tooLarge(e *events.Event, size, limit int, batch *connectors.Batch) []events.Event {
-	dead := letter{event: e.ID, Dead: events.Dead{
-		Reason: events.ReasonTooLarge, Stage: events.StageCommit,
-		Detail: "its event has " + strconv.Itoa(size) + " bytes, the broker takes " + strconv.Itoa(limit),
-	}}
-	raw := e.Raw
-	if raw == nil { // a transform took it out: the members are all there is
-		raw = append(append([]byte{'{'}, e.Members...), '}')
-	}
+// lettersOf makes dead letters of an event's record, in parts where one is too
+// large too.
+func lettersOf(e *events.Event, dead *letter, limit int, batch *connectors.Batch) []events.Event {
+	dead.event = e.ID
 	// The event's own id is in the letters': it tells equal bytes apart, and
 	// versions that come back.
 	id := func(part int) events.Identity {
-		return events.Identity(events.Identity(e.ID).Version(events.HashOf(raw), part))
+		return events.Identity(events.Identity(e.ID).Version(events.HashOf(e.Raw), part))
 	}
 	dead.whole = id(0).Event()
-	return inParts(dead, e, batch, raw, limit, id)
+	return inParts(*dead, e, batch, e.Raw, limit, id)
 }
 
 // inParts makes the events of a dead letter: one, or its parts.

@@ -24,12 +24,15 @@ import (
 // Options are what all streams of a process share.
 type Options struct {
 	Broker     topics.Broker
-	Transforms transforms.Chain
-	Owner      string        // names this process; unique to it
-	Horizon    time.Duration // how far behind the cursor ids are kept
-	Raw        bool          // events hold the record as the API returned it
-	Retention  time.Duration // how long the broker keeps events; 0: for ever
-	Once       bool          // end when the present is reached
+	Transforms transforms.Func // nil: none
+	Owner      string          // names this process; unique to it
+	Horizon    time.Duration   // how far behind the cursor ids are kept
+	Raw        bool            // events hold the record as the API returned it
+	// HideKeys has the ledger not say for whom pages were read, nor their cursors:
+	// transforms hide such ids.
+	HideKeys  bool
+	Retention time.Duration // how long the broker keeps events; 0: for ever
+	Once      bool          // end when the present is reached
 	// Only is the one lane that is read; see connectors.SubscriberOptions. It is
 	// for Once.
 	Only    connectors.Lane

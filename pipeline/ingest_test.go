@@ -15,7 +15,6 @@ import (
 	"github.com/millrace-io/millrace/ledger"
 	"github.com/millrace-io/millrace/pipeline"
 	"github.com/millrace-io/millrace/topics"
-	"github.com/millrace-io/millrace/transforms"
 )
 
 // Invariant 1: each record is an event, a duplicate that is counted, or a dead
@@ -133,12 +132,12 @@ func TestTransformsDropChangeAndSplit(t *testing.T) {
 	a := &api{elements: []string{`{"id":"drop"}`, `{"id":"keep"}`}}
 	b := open(t, t.TempDir())
 	o := options(b)
-	o.Transforms = transforms.Chain{func(_ context.Context, e events.Event) ([]events.Event, error) {
+	o.Transforms = func(_ context.Context, e events.Event) ([]events.Event, error) {
 		if e.RecordID == "drop" {
 			return nil, nil
 		}
 		return []events.Event{e}, nil
-	}}
+	}
 	ingest(t, stream(t, a, false), o)
 	o.Transforms = nil // what a transform dropped is not published by a change of transforms
 	ingest(t, stream(t, a, false), o)

@@ -24,6 +24,7 @@ type Letter struct {
 	Event     events.ID // that the record's event would have had; zero when unknown
 	RecordID  string
 	Recorded  time.Time // when the record was first seen
+	Replay    bool      // its event was to be published once more, on demand
 	Window    ledger.Range
 	SHA256    string
 	Number    int       // among equal ones of the pass
@@ -65,7 +66,7 @@ type letterData struct {
 func (b *Letterbox) Add(m *topics.Received) (*Letter, error) {
 	e, err := events.FromAttributes(m.Attributes)
 	if err != nil {
-		return nil, fmt.Errorf("a dead letter (message %d of %s, stored at %s) cannot be read: %w", m.Sequence, m.Topic, text(m.Stored), err)
+		return nil, fmt.Errorf("a dead letter (message %d of %s, stored at %s) cannot be read: %w", m.Sequence, m.FullTopic, text(m.Stored), err)
 	}
 	var d letterData
 	if err := json.Unmarshal(m.Data, &d); err != nil {
@@ -73,7 +74,7 @@ func (b *Letterbox) Add(m *topics.Received) (*Letter, error) {
 	}
 	l := &Letter{
 		ID: e.ID, Stream: e.Source, Connector: e.Connector, Dead: events.Dead{Reason: d.Reason, Detail: d.Detail, Stage: d.Stage},
-		RecordID: e.RecordID, Recorded: e.Recorded, SHA256: d.SHA256, Number: d.Number, Key: d.ReadFor, Parts: d.Parts, Stored: m.Stored, have: 1,
+		RecordID: e.RecordID, Recorded: e.Recorded, Replay: e.Replay, SHA256: d.SHA256, Number: d.Number, Key: d.ReadFor, Parts: d.Parts, Stored: m.Stored, have: 1,
 	}
 	l.Event, _ = events.ParseID(d.EventID)
 	if from, to, ok := strings.Cut(d.Window, "/"); ok {

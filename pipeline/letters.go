@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 
 	"github.com/millrace-io/millrace/connectors"
@@ -168,6 +169,7 @@ func (t *tenure) resolvePart(ctx context.Context, letters []*Letter, discard boo
 	draft := t.book.Draft()
 	reach := []ledger.Range{letters[0].Window}
 	var out []events.Event
+	made := 0
 	for _, l := range letters {
 		if discard {
 			resolution.Add(l.ID, ledger.Discarded, l.Stored)
@@ -191,6 +193,9 @@ func (t *tenure) resolvePart(ctx context.Context, letters []*Letter, discard boo
 		default:
 			resolution.Add(l.ID, ledger.Replayed, l.Stored)
 			out = append(out, r.out...)
+			if made += madeOf(r.out); made > maxMade && len(letters) > 1 {
+				return nil, &topics.TooLargeError{Limits: t.opts.Broker.Limits()}
+			}
 		}
 	}
 	if len(resolution.Letters) == 0 {
@@ -198,20 +203,23 @@ func (t *tenure) resolvePart(ctx context.Context, letters []*Letter, discard boo
 	}
 	done.count(resolution)
 	t.encoder.begin()
-	t.encoder.add(out, t.opts.Raw, t.opts.Broker.Limits(), nil)
-	if err := t.commitLetters(ctx, draft, hull(reach), resolution, t.encoder.messages); err != nil {
+	for n := range out {
+		t.encoder.add(&out[n], t.opts.Raw, topics.Limits{Bytes: math.MaxInt}) // looked at already
+	}
+	counts := ledger.Counts{Events: int64(len(out)), Dropped: int64(done.Dropped), Resolved: int64(len(resolution.Letters))}
+	if err := t.commitLetters(ctx, draft, hull(reach), resolution, counts); err != nil {
 		return nil, err
 	}
 	return done, nil
 }
 
-// commitLetters commits what became of letters with the events that came of them.
-func (t *tenure) commitLetters(ctx context.Context, draft *ledger.Draft, window ledger.Range, resolution *ledger.Resolution, messages []topics.Message) error {
-	counts := ledger.Counts{Events: int64(len(messages)), Resolved: int64(len(resolution.Letters))}
+// commitLetters commits what became of letters with the events that came of them,
+// which are encoded.
+func (t *tenure) commitLetters(ctx context.Context, draft *ledger.Draft, window ledger.Range, resolution *ledger.Resolution, counts ledger.Counts) error {
 	seen := t.uncounted
 	seen.Add(counts)
 	next := t.next(seen, t.filled, t.ahead)
-	commit := &topics.Commit{ID: next.Commit, Messages: messages}
+	commit := &topics.Commit{ID: next.Commit, Messages: t.encoder.messages}
 	if !draft.Empty() {
 		entry := draft.Entry()
 		entry.Window, entry.Commit, entry.Lane, entry.Counts = window, next.Commits, "dead_letters", counts
@@ -273,7 +281,7 @@ func StillDead(s *connectors.Stream, l *Letter, raw bool, limits topics.Limits) 
 	if why != "" {
 		return why
 	}
-	return new(encoder).stillTooLarge([]events.Event{eventOf(s, l, &record, record.Identity.Event())}, raw, limits.Bytes)
+	return new(encoder).stillTooLarge([]events.Event{eventOf(s, l, &record, record.Identity.Event())}, raw, limits)
 }
 
 // revive makes events of a dead letter's record, or says why it is still dead.
@@ -325,22 +333,31 @@ func (t *tenure) revive(ctx context.Context, l *Letter, reach *[]ledger.Range) (
 		return nil, "its time was read again since, and what that has published is forgotten: it may be an event already", nil
 	}
 	e := eventOf(t.stream, l, &record, id)
-	e.Replay = lost
-	if r.out, err = t.opts.Transforms.Apply(ctx, []events.Event{e}); err != nil {
-		return nil, "transforming: " + err.Error(), nil
+	e.Replay = lost || l.Replay
+	r.out = []events.Event{e}
+	if t.opts.Transforms != nil {
+		if r.out, err = t.opts.Transforms(ctx, e); err != nil && ctx.Err() != nil {
+			return nil, "", err
+		} else if err != nil {
+			return nil, err.Error(), nil
+		}
 	}
-	if why := t.encoder.stillTooLarge(r.out, t.opts.Raw, t.opts.Broker.Limits().Bytes); why != "" {
-		return nil, why, nil
-	}
-	return r, "", nil
+	return r, t.encoder.stillTooLarge(r.out, t.opts.Raw, t.opts.Broker.Limits()), nil
 }
 
-// stillTooLarge says that the broker does not take one of the events of a letter.
-func (c *encoder) stillTooLarge(out []events.Event, raw bool, limit int) (why string) {
+// stillTooLarge says that the broker does not take the events of a letter; "" where
+// it does.
+func (c *encoder) stillTooLarge(out []events.Event, raw bool, limits topics.Limits) (why string) {
+	if len(out) > limits.Messages-3 { // beside two entries and the checkpoint
+		return fmt.Sprintf("it is split into more events than the broker takes at once, which are %d", limits.Messages-3)
+	}
+	if madeOf(out) > maxMade {
+		return tooMuch(len(out)).Detail
+	}
 	for n := range out {
 		c.begin()
-		if dead := c.add(out[n:n+1], raw, topics.Limits{Bytes: limit}, &connectors.Batch{}); dead > 0 {
-			return fmt.Sprintf("its event is larger than the %d bytes that the broker takes", limit)
+		if c.add(&out[n], raw, limits) != nil {
+			return fmt.Sprintf("its event is larger than the %d bytes that the broker takes", limits.Bytes)
 		}
 	}
 	return ""

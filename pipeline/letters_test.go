@@ -19,7 +19,7 @@ import (
 func letters(t *testing.T, b topics.Broker) (all []*pipeline.Letter) {
 	t.Helper()
 	box := pipeline.Letterbox{Bytes: true}
-	err := b.Tail(t.Context(), topics.TailOptions{Types: []string{events.TypeDeadLetter}, Beginning: true, Stop: true}, func(m topics.Received) error {
+	err := b.Tail(t.Context(), topics.TailOptions{Topics: []string{events.TypeDeadLetter}, Beginning: true, Stop: true}, func(m topics.Received) error {
 		l, err := box.Add(&m)
 		if l != nil {
 			l.Raw = bytes.Clone(l.Raw)

@@ -17,7 +17,6 @@ import (
 	"github.com/millrace-io/millrace/ledger"
 	"github.com/millrace-io/millrace/pipeline"
 	"github.com/millrace-io/millrace/topics"
-	"github.com/millrace-io/millrace/transforms"
 )
 
 // unique wants so many events, all different.
@@ -216,13 +215,13 @@ func TestPanicIsToldAndTheBatchReadAgain(t *testing.T) {
 	var text log
 	o.Log = slog.New(slog.NewTextHandler(&text, nil))
 	panics := 1
-	o.Transforms = transforms.Chain{func(_ context.Context, e events.Event) ([]events.Event, error) {
+	o.Transforms = func(_ context.Context, e events.Event) ([]events.Event, error) {
 		if panics > 0 {
 			panics--
 			panic("boom")
 		}
 		return []events.Event{e}, nil
-	}}
+	}
 	ingest(t, stream(t, &api{elements: many(3)}, false), o)
 	unique(t, read(t, o.Broker), 3)
 	if !strings.Contains(text.String(), "boom") {

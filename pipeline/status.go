@@ -81,6 +81,7 @@ type Metrics struct {
 	events      *prometheus.CounterVec
 	duplicates  *prometheus.CounterVec
 	deadLetters *prometheus.CounterVec
+	dropped     *prometheus.CounterVec
 	late        *prometheus.CounterVec
 	lateness    *prometheus.HistogramVec
 	commitTime  *prometheus.HistogramVec
@@ -108,6 +109,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		events:      counter("events_total", "Events committed."),
 		duplicates:  counter("duplicates_total", "Records that were out already."),
 		deadLetters: counter("dead_letters_total", "Records that became dead letters."),
+		dropped:     counter("dropped_total", "Records of which transforms left no event."),
 		late:        counter("late_total", "Events that only a sweep found: their records turned up later than the overlap reads back."),
 		lateness: f.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "millrace_lateness_seconds", Help: "How long after it occurred a new record was first seen, in reads of the present and in sweeps.",
@@ -134,10 +136,11 @@ func latenessBuckets() []float64 {
 }
 
 type streamMetrics struct {
-	batches, events, duplicates, deadLetters, late prometheus.Counter
-	lateness, commitTime                           prometheus.Observer
-	failures                                       map[string]prometheus.Counter // by reason
-	held                                           prometheus.Gauge              // of the whole connector
+	batches, events, duplicates, deadLetters, dropped, late prometheus.Counter
+
+	lateness, commitTime prometheus.Observer
+	failures             map[string]prometheus.Counter // by reason
+	held                 prometheus.Gauge              // of the whole connector
 }
 
 func (m *Metrics) of(i *Ingest) *streamMetrics {
@@ -158,6 +161,7 @@ func (m *Metrics) of(i *Ingest) *streamMetrics {
 		events:      m.events.WithLabelValues(connector, stream),
 		duplicates:  m.duplicates.WithLabelValues(connector, stream),
 		deadLetters: m.deadLetters.WithLabelValues(connector, stream),
+		dropped:     m.dropped.WithLabelValues(connector, stream),
 		late:        m.late.WithLabelValues(connector, stream),
 		lateness:    m.lateness.WithLabelValues(connector, stream),
 		commitTime:  m.commitTime.WithLabelValues(connector, stream),
@@ -187,4 +191,5 @@ func (m *streamMetrics) count(c ledger.Counts, lateness []time.Duration) {
 	m.events.Add(float64(c.Events))
 	m.duplicates.Add(float64(c.Duplicates))
 	m.deadLetters.Add(float64(c.DeadLetters))
+	m.dropped.Add(float64(c.Dropped))
 }

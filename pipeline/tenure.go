@@ -38,6 +38,7 @@ type tenure struct {
 	lastCommit time.Time
 	tidied     time.Time
 	encoder    encoder
+	told       map[string]bool // steps of transforms that fail, as the log knows
 
 	resolutions []string           // entries that name dead letters which were dealt with
 	resolved    ledger.Resolutions // what became of them; nil until it is needed

@@ -18,7 +18,7 @@ import (
 
 // Message is one encoded event.
 type Message struct {
-	Type       string             // the event type, which names the topic
+	Topic      string             // its name behind the prefix: an event type, or what events are routed to
 	Connector  string             // the connector's name: the last token of a NATS subject
 	Key        string             // orders the message (partition key on Kafka)
 	Attributes []events.Attribute // CloudEvents attributes without a prefix
@@ -152,7 +152,7 @@ type Stored struct {
 
 // TailOptions choose what Tail reads.
 type TailOptions struct {
-	Types     []string  // event types; empty: all
+	Topics    []string  // their names behind the prefix; empty: all
 	From      time.Time // from the first message stored at or after it; zero: only new ones
 	Beginning bool      // from the first message that is kept; From is ignored
 	Stop      bool      // end at what was there when the call began
@@ -162,9 +162,10 @@ type TailOptions struct {
 // Received is one message read from a topic.
 type Received struct {
 	Message
-	Topic    string    // as the broker names it
-	Sequence uint64    // position on the broker: the JetStream stream's, or that in a Kafka partition
-	Stored   time.Time // when the broker stored it
+	FullTopic string    // as the broker names it, with the prefix
+	Partition int       // of the topic; -1 on a broker without partitions
+	Sequence  uint64    // position on the broker: the JetStream stream's, or that in a Kafka partition
+	Stored    time.Time // when the broker stored it
 }
 
 // What calls can fail with; test with errors.Is.

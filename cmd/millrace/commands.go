@@ -20,6 +20,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/millrace-io/millrace/app"
+	"github.com/millrace-io/millrace/config"
 	"github.com/millrace-io/millrace/events"
 )
 
@@ -120,14 +121,10 @@ func (p *program) tail() *cobra.Command {
 	var o app.TailOptions
 	var from, format string
 	c := &cobra.Command{
-		Use: "tail [TOPIC...]", Short: "Print events as they are committed", ValidArgsFunction: completeTopics,
-		Long: "Print events as they are committed. A TOPIC is an event type, such as message; without one all are printed.",
-		RunE: func(c *cobra.Command, types []string) error {
-			for _, name := range types {
-				if !events.KnownType(name) {
-					return &app.UsageError{Err: fmt.Errorf("there is no topic %q; millrace topics lists them", name)}
-				}
-			}
+		Use: "tail [TOPIC...]", Short: "Print events as they are committed", ValidArgsFunction: p.completeTopics,
+		Long: "Print events as they are committed. A TOPIC is an event type, such as message, or one that the configuration\n" +
+			"routes events to; without one all are printed.",
+		RunE: func(c *cobra.Command, names []string) error {
 			begin, err := app.ParseFrom(from, time.Now())
 			if err != nil {
 				return err
@@ -138,15 +135,22 @@ func (p *program) tail() *cobra.Command {
 				return &app.UsageError{Err: errors.New("-o wants pretty or json")}
 			}
 			o.TailOptions, o.JSON = begin, format == "json"
-			o.Types = types
+			o.Topics = names
 			file, log, err := p.loadForBroker()
 			if err != nil {
 				return err
+			}
+			known := app.Topics(file)
+			for _, name := range names {
+				if !slices.Contains(known, name) {
+					return &app.UsageError{Err: fmt.Errorf("there is no topic %q: it is no event type, and nothing is routed to it; %s; without a name all are read, also those that events were routed to before", name, config.Suggest("topics", name, known))}
+				}
 			}
 			return app.Tail(c.Context(), file, o, p.out, log)
 		},
 	}
 	c.Flags().StringVar(&from, "from", "", "where to begin, by when events were published: a `time`, a date, a duration back such as 15m, or beginning (default: only new ones)")
+	c.Flags().StringVar(&o.Where, "where", "", "print only events for which an `expression` is true, such as 'event.type == \"message\" && text contains \"refund\"'")
 	c.Flags().IntVarP(&o.N, "number", "n", 0, "end after so many events (0: go on)")
 	c.Flags().StringVarP(&format, "output", "o", "pretty", "pretty or json")
 	return p.configFlag(c)

@@ -7,7 +7,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/millrace-io/millrace/app"
-	"github.com/millrace-io/millrace/events"
 )
 
 func (p *program) completion() *cobra.Command {
@@ -50,13 +49,13 @@ func (p *program) completeFlag(streams bool) cobra.CompletionFunc {
 	}
 }
 
-// completeTopics completes event types that are not named yet.
-func completeTopics(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
-	var names []string
-	for _, t := range events.Catalogue() {
-		if !slices.Contains(args, t.Name) {
-			names = append(names, t.Name)
-		}
+// completeTopics completes topics that are not named yet: those of event types,
+// and, where the configuration can be read, those that it routes events to.
+func (p *program) completeTopics(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+	file, _, err := p.loadForBroker()
+	if err != nil {
+		file = nil
 	}
-	return names, cobra.ShellCompDirectiveNoFileComp
+	named := func(name string) bool { return slices.Contains(args, name) }
+	return slices.DeleteFunc(app.Topics(file), named), cobra.ShellCompDirectiveNoFileComp
 }

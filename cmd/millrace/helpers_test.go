@@ -293,7 +293,7 @@ func readBroker(t *testing.T, o nats.Options) []event {
 	defer b.Close()
 	var all []event
 	err = b.Tail(t.Context(), topics.TailOptions{Beginning: true, Stop: true}, func(m topics.Received) error {
-		all = append(all, eventOf(t, m.Attributes, bytes.Clone(m.Data), m.Sequence, m.Topic))
+		all = append(all, eventOf(t, m.Attributes, bytes.Clone(m.Data), m.Sequence, m.FullTopic))
 		return nil
 	})
 	if err != nil {

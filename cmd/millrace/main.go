@@ -75,7 +75,7 @@ func run(ctx context.Context, args []string, out, notes io.Writer) int {
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return &app.UsageError{Err: fmt.Errorf("%w (%s --help lists the flags)", err, c.CommandPath())}
 	})
-	root.AddCommand(p.demo(), p.run(), p.check(), p.tail(), p.status(), p.health(), p.cursor(), p.backfill(), p.deadLetters(), p.state(), p.completion(), p.topics(), p.simulate(), p.version())
+	root.AddCommand(p.demo(), p.run(), p.check(), p.tail(), p.status(), p.health(), p.cursor(), p.backfill(), p.deadLetters(), p.explain(), p.state(), p.completion(), p.topics(), p.transforms(), p.simulate(), p.version())
 	c, err := root.ExecuteContextC(ctx)
 	if err == nil || errors.Is(err, syscall.EPIPE) {
 		return app.ExitDone

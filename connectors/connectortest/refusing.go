@@ -19,7 +19,7 @@ func settings(t *testing.T, h Harness) {
 	for _, name := range h.Type.Streams {
 		plugin.Streams = append(plugin.Streams, config.PluginStream{Name: name, Settings: h.Type.KeysOf(name)})
 	}
-	if err := config.Lint([]config.Plugin{plugin}); err != nil {
+	if err := config.Lint(config.Plugins{Connectors: []config.Plugin{plugin}}); err != nil {
 		t.Error(err)
 	}
 	required := map[string]bool{}

@@ -105,7 +105,7 @@ func publish(t *testing.T, broker *nats.Broker, first, n int) (published []strin
 		e.ID = events.ID{byte(i >> 8), byte(i), 1}
 		published = append(published, e.ID.String())
 		c.Messages = append(c.Messages, topics.Message{
-			Type: e.Type, Connector: e.Connector, Key: e.Key,
+			Topic: e.Type, Connector: e.Connector, Key: e.Key,
 			Attributes: encoder.AppendAttributes(nil, &e), Data: fmt.Appendf(nil, "{\"text\":\"%d\",\n\"raw\":{}}", i),
 		})
 	}

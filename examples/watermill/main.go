@@ -15,29 +15,18 @@ import (
 	"fmt"
 	"io"
 	"log"
-	"log/slog"
 	"os"
 	"os/signal"
-	"strings"
 	"sync"
 	"syscall"
-	"time"
 
-	"github.com/ThreeDotsLabs/watermill"
 	"github.com/ThreeDotsLabs/watermill/message"
 
-	"github.com/millrace-io/millrace/topics/kafka"
-	"github.com/millrace-io/millrace/topics/nats"
+	"github.com/millrace-io/millrace/examples/router"
 )
 
-var (
-	// prefix is the topics.prefix of millrace's configuration.
-	prefix = "millrace"
-	// group is the name under which the broker keeps our place while we are away.
-	group = "example-watermill"
-	// takeover is how soon what somebody held who died is delivered again.
-	takeover = 10 * time.Second
-)
+// options say who reads.
+var options = router.Reader("example-watermill")
 
 func main() {
 	if len(os.Args) < 3 || len(os.Args) > 4 {
@@ -61,33 +50,9 @@ func run(ctx context.Context, stop func(), url, eventType string, file []string)
 		defer w.out.Close()
 		w.sync = w.out.Sync
 	}
-	logger := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
-	subscriber, err := subscribe(ctx, url, logger)
-	if err != nil {
-		return err
-	}
-	defer subscriber.Close() //nolint:errcheck // it returns nil
-	router, err := message.NewRouter(message.RouterConfig{}, watermill.NewSlogLogger(logger))
-	if err != nil {
-		return err
-	}
-	router.AddConsumerHandler("print", prefix+"."+eventType, subscriber, w.handle)
 	// It ends with ctx, when what is being handled is written and acknowledged.
-	err = router.Run(ctx)
+	err := router.Run(ctx, url, options, []string{eventType}, w.handle)
 	return errors.Join(err, w.err)
-}
-
-// subscribe returns a subscriber for the broker that a URL names.
-func subscribe(ctx context.Context, url string, logger *slog.Logger) (message.Subscriber, error) {
-	switch scheme, hosts, _ := strings.Cut(url, "://"); scheme {
-	case "kafka":
-		return kafka.NewSubscriber(
-			kafka.Options{Brokers: strings.Split(hosts, ","), Prefix: prefix, Logger: logger},
-			kafka.SubscriberOptions{Group: group, Session: takeover})
-	case "nats", "tls":
-		return nats.NewSubscriber(ctx, nats.PubSubOptions{URL: url, Prefix: prefix, Group: group, AckWait: takeover, Logger: logger})
-	}
-	return nil, fmt.Errorf("%s begins with neither nats:// nor kafka://", url)
 }
 
 // writer writes events, each once.

@@ -31,7 +31,7 @@ func benchMessages(n int) []topics.Message {
 	for i := range all {
 		key := fmt.Sprintf("c%07d", i/20)
 		all[i] = topics.Message{
-			Type: events.TypeMessage, Connector: "bench", Key: key,
+			Topic: events.TypeMessage, Connector: "bench", Key: key,
 			Attributes: []events.Attribute{
 				{Name: "specversion", Value: "1.0"}, {Name: "id", Value: fmt.Sprintf("%032x", i)}, {Name: "source", Value: "/deepconverse/bench/messages"},
 				{Name: "type", Value: "io.millrace.message.v1"}, {Name: "subject", Value: key}, {Name: "time", Value: "2026-01-01T00:00:00Z"},

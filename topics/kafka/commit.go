@@ -79,7 +79,7 @@ func (s *stream) encode(ctx context.Context, c *topics.Commit) error {
 	clear(s.fresh)
 	for i := range c.Messages {
 		m := &c.Messages[i]
-		topic, ids, err := s.partitionsOf(ctx, m.Type)
+		topic, ids, err := s.partitionsOf(ctx, m.Topic)
 		if err != nil {
 			return err
 		}
@@ -93,14 +93,14 @@ func (s *stream) encode(ctx context.Context, c *topics.Commit) error {
 	return p.finish()
 }
 
-// partitionsOf returns the topic of an event type and its partitions, asked for
+// partitionsOf returns the whole name of a topic and its partitions, asked for
 // once in each commit.
-func (s *stream) partitionsOf(ctx context.Context, eventType string) (topic string, ids []int, err error) {
-	known := s.topics[eventType]
-	if s.fresh[eventType] {
+func (s *stream) partitionsOf(ctx context.Context, name string) (topic string, ids []int, err error) {
+	known := s.topics[name]
+	if s.fresh[name] {
 		return known.name, known.ids, nil
 	}
-	known.name = s.b.names.topic(eventType)
+	known.name = s.b.names.topic(name)
 	var leaders []int32
 	err = s.b.client.patiently(ctx, func() error {
 		leaders, err = s.b.client.partitions(ctx, known.name)
@@ -112,30 +112,30 @@ func (s *stream) partitionsOf(ctx context.Context, eventType string) (topic stri
 	if len(known.ids) != len(leaders) {
 		known.ids = upTo(len(leaders))
 	}
-	s.topics[eventType], s.fresh[eventType] = known, true
-	s.grown(eventType, len(leaders))
+	s.topics[name], s.fresh[name] = known, true
+	s.grown(name, len(leaders))
 	return known.name, known.ids, nil
 }
 
 // grown warns when a topic has other partitions than when the stream wrote to it
 // before, also in an earlier life.
-func (s *stream) grown(eventType string, now int) {
-	before := s.written[eventType]
-	s.written[eventType] = now
+func (s *stream) grown(name string, now int) {
+	before := s.written[name]
+	s.written[name] = now
 	if before != 0 && before != now {
 		s.b.log.Warn("a topic has another number of partitions than before: keys go to other partitions now, and the order of their events across the change is not kept",
-			"topic", s.b.names.topic(eventType), "stream", s.key.String(), "before", before, "now", now)
+			"topic", s.b.names.topic(name), "stream", s.key.String(), "before", before, "now", now)
 	}
 }
 
 // written is how many partitions topics had when a stream last wrote to them, by
-// event type.
+// their names behind the prefix.
 type written map[string]int
 
 func (w written) text() string {
 	var parts []string
-	for _, eventType := range slices.Sorted(maps.Keys(w)) {
-		parts = append(parts, eventType+"="+strconv.Itoa(w[eventType]))
+	for _, name := range slices.Sorted(maps.Keys(w)) {
+		parts = append(parts, name+"="+strconv.Itoa(w[name]))
 	}
 	return strings.Join(parts, ",")
 }
@@ -143,9 +143,9 @@ func (w written) text() string {
 func parseWritten(text string) written {
 	w := written{}
 	for part := range strings.SplitSeq(text, ",") {
-		eventType, number, _ := strings.Cut(part, "=")
+		name, number, _ := strings.Cut(part, "=")
 		if n, err := strconv.Atoi(number); err == nil {
-			w[eventType] = n
+			w[name] = n
 		}
 	}
 	return w

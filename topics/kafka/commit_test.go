@@ -18,7 +18,7 @@ import (
 func TestLeadersMoveInMidTransaction(t *testing.T) {
 	cluster := fake(t)
 	const partitions = 6
-	topic := names{defaultPrefix}.topic(events.TypeMessage)
+	topic := names{prefix: defaultPrefix}.topic(events.TypeMessage)
 	move := func(to func(id int32) int32) {
 		for id := range int32(partitions) {
 			if err := cluster.MoveTopicPartition(topic, id, to(id)); err != nil {

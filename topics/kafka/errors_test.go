@@ -136,6 +136,7 @@ func TestGuardedBroker(t *testing.T) {
 		wantRefused(t, opts, g.Addr(), "broker.kafka.tls")
 	})
 	t.Run("rights", func(t *testing.T) { rights(t, g) })
+	t.Run("rights on a routed topic", func(t *testing.T) { rightsOnRouted(t, g) })
 }
 
 // rights gives a user one right after the other, and wants to be told each time

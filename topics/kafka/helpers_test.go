@@ -101,8 +101,8 @@ func waitFor(t *testing.T, what string, c <-chan struct{}) {
 }
 
 // prefixOn returns a prefix for what a broker under test makes on a cluster that
-// others share. Its topics are deleted after the test.
-func prefixOn(t *testing.T, addr string) string {
+// others share, also with topics that events are routed to. Its topics are deleted after the test.
+func prefixOn(t *testing.T, addr string, routed ...string) string {
 	t.Helper()
 	prefix := kafkatest.Name(t)
 	t.Cleanup(func() {
@@ -113,7 +113,7 @@ func prefixOn(t *testing.T, addr string) string {
 		defer c.Close()
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		defer cancel()
-		n := names{prefix}
+		n := names{prefix, routed}
 		request := kmsg.NewPtrDeleteTopicsRequest()
 		request.TimeoutMillis = 10_000
 		request.TopicNames = n.known()

@@ -28,7 +28,7 @@ func numbered(k events.StreamKey, n, size int) *topics.Commit {
 	c := &topics.Commit{ID: fmt.Sprint("c", n), Checkpoint: fmt.Append(nil, n), Entries: []topics.Entry{{Name: fmt.Sprint("entry.", n), Data: fmt.Append(nil, "of ", n)}}}
 	for i := range size {
 		c.Messages = append(c.Messages, topics.Message{
-			Type: numberedTypes[i%len(numberedTypes)], Connector: "test", Key: fmt.Sprintf("%s/%d", k.Stream, i%10),
+			Topic: numberedTypes[i%len(numberedTypes)], Connector: "test", Key: fmt.Sprintf("%s/%d", k.Stream, i%10),
 			Attributes: []events.Attribute{{Name: "id", Value: fmt.Sprintf("%s/%d/%d", k.Stream, n, i)}}, Data: fmt.Appendf(nil, `{"n":%d}`, n*size+i),
 		})
 	}
@@ -57,7 +57,7 @@ func judge(t *testing.T, prefix, addr string, want ...result) {
 func judged(t *testing.T, prefix, addr string, want ...result) (problems []string) {
 	t.Helper()
 	complain := func(format string, args ...any) { problems = append(problems, fmt.Sprintf(format, args...)) }
-	n := names{prefix}
+	n := names{prefix: prefix}
 	seen, last := map[string]int{}, map[string]int{}
 	for _, eventType := range numberedTypes {
 		for _, r := range kafkatest.Committed(t, addr, n.topic(eventType)) {

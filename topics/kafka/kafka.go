@@ -2,7 +2,8 @@
 // ledger entry and the checkpoint into one transaction, fenced by a
 // transactional id that belongs to the polled stream.
 //
-// Events go to <prefix>.<type>, partitioned by key as the Java client does it.
+// Events go to <prefix>.<type>, or to <prefix>.<name> where they are routed,
+// partitioned by key as the Java client does it.
 // Checkpoints and ledgers are on the compacted topic <prefix>._state. Before
 // each transaction the stream's producer takes a new epoch, so nothing that an
 // earlier request left on the way can end a later transaction.
@@ -17,6 +18,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -56,6 +58,10 @@ type Options struct {
 	// Prefix begins the name of every topic, group and transactional id; "" is
 	// "millrace".
 	Prefix string
+	// Topics are those that events are routed to, by their names behind the prefix.
+	// They are made and checked like those of the event types; a commit to a topic
+	// that is neither fails.
+	Topics []string
 	// MaxAge is how long events are kept on topics that are created; 0 for ever.
 	MaxAge time.Duration
 	// Operator opens the broker for an operating command: it creates nothing.
@@ -107,6 +113,7 @@ func (o *Options) complete() {
 	if o.Partitions == 0 {
 		o.Partitions = defaultPartitions
 	}
+	o.Topics = slices.Compact(slices.Sorted(slices.Values(o.Topics)))
 	if o.Compression == "" {
 		o.Compression = "zstd"
 	}
@@ -141,7 +148,12 @@ var _ topics.Broker = (*Broker)(nil)
 // ended.
 func Open(ctx context.Context, opts Options) (*Broker, error) {
 	opts.complete()
-	b := &Broker{opts: opts, names: names{opts.Prefix}, log: opts.Logger, held: map[events.StreamKey]*stream{}}
+	for _, name := range opts.Topics {
+		if err := events.CheckTopic(name); err != nil {
+			return nil, &topics.OpenError{Err: fmt.Errorf("events cannot be routed to a topic: %w", err)}
+		}
+	}
+	b := &Broker{opts: opts, names: names{opts.Prefix, opts.Topics}, log: opts.Logger, held: map[events.StreamKey]*stream{}}
 	b.ctx, b.cancel = context.WithCancel(context.Background())
 	var err error
 	if b.client, err = newClient(&opts, b.names.known()...); err != nil {

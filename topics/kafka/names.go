@@ -11,16 +11,17 @@ import (
 
 // names builds the names of topics, groups and transactional ids of one prefix,
 // and the keys of state.
-type names struct{ prefix string }
-
-// topic is where events of a type go.
-func (n names) topic(eventType string) string { return n.prefix + "." + eventType }
-
-// eventType is the inverse of topic; false for other topics.
-func (n names) eventType(topic string) (string, bool) {
-	rest, ok := strings.CutPrefix(topic, n.prefix+".")
-	return rest, ok && !strings.HasPrefix(rest, "_")
+type names struct {
+	prefix string
+	routed []string // topics that events are routed to, behind the prefix
 }
+
+// topic is the whole name of a topic: of an event type's, or of one that events
+// are routed to.
+func (n names) topic(name string) string { return n.prefix + "." + name }
+
+// name is the inverse of topic.
+func (n names) name(topic string) string { return strings.TrimPrefix(topic, n.prefix+".") }
 
 // state is the compacted topic that holds checkpoints and ledgers.
 func (n names) state() string { return n.prefix + "._state" }
@@ -28,11 +29,14 @@ func (n names) state() string { return n.prefix + "._state" }
 // ops is where operating requests and their answers go.
 func (n names) ops() string { return n.prefix + "._ops" }
 
-// events are the topics of all event types.
+// events are the topics of all event types, and those that events are routed to.
 func (n names) events() []string {
 	var all []string
 	for _, t := range events.Catalogue() {
 		all = append(all, n.topic(t.Name))
+	}
+	for _, name := range n.routed {
+		all = append(all, n.topic(name))
 	}
 	return all
 }

@@ -64,7 +64,7 @@ func NewPublisher(opts Options) (*Publisher, error) {
 	if err := opts.forReaders(); err != nil {
 		return nil, err
 	}
-	return &Publisher{opts: opts, names: names{opts.Prefix}, topics: map[string]*topicWriter{}}, nil
+	return &Publisher{opts: opts, names: names{prefix: opts.Prefix}, topics: map[string]*topicWriter{}}, nil
 }
 
 // forReaders completes the options of a Publisher or a Subscriber.

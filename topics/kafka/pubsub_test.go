@@ -18,7 +18,7 @@ import (
 
 // pubSub makes the backends of the suite on brokers.
 func pubSub(t *testing.T, brokers []string) topictest.PubSubBackend {
-	opts := Options{Brokers: brokers, Partitions: 3, Prefix: "pubsub" + strings.ToLower(rand.Text()), session: 6 * time.Second}
+	opts := Options{Brokers: brokers, Partitions: 3, Prefix: "pubsub" + strings.ToLower(rand.Text()), Topics: topictest.Routed(), session: 6 * time.Second}
 	return topictest.PubSubBackend{
 		New: func(t *testing.T, group string) (message.Publisher, message.Subscriber) {
 			if group != "" {
@@ -30,7 +30,7 @@ func pubSub(t *testing.T, brokers []string) topictest.PubSubBackend {
 		},
 		MakeTopic: func(t *testing.T, topic string) { makeTopic(t, brokers, topic, 3) },
 		Open:      func(t *testing.T) topics.Broker { return open(t, opts) },
-		Topic:     names{opts.Prefix}.topic,
+		Topic:     names{prefix: opts.Prefix}.topic,
 		Limit:     defaultMessageBytes,
 		Stripped:  []string{"Millrace-Commit", "millrace-ops", headerUUID},
 	}

@@ -30,7 +30,7 @@ func readCluster(t *testing.T, partitions int32, types []string, opts ...kfake.O
 	t.Helper()
 	t.Cleanup(func() { goleak.VerifyNone(t) })
 	for _, eventType := range types {
-		opts = append(opts, kfake.SeedTopics(partitions, names{"millrace"}.topic(eventType)))
+		opts = append(opts, kfake.SeedTopics(partitions, names{prefix: "millrace"}.topic(eventType)))
 	}
 	return newFake(t, opts...)
 }
@@ -43,7 +43,7 @@ func readBroker(t *testing.T, addresses []string, change ...func(*Options)) *Bro
 		c(&opts)
 	}
 	opts.complete()
-	b := &Broker{opts: opts, names: names{opts.Prefix}, log: opts.Logger}
+	b := &Broker{opts: opts, names: names{opts.Prefix, opts.Topics}, log: opts.Logger}
 	b.ctx, b.cancel = context.WithCancel(context.Background())
 	var err error
 	if b.client, err = newClient(&b.opts, b.names.known()...); err != nil {
@@ -103,7 +103,7 @@ func tailed(t *testing.T, b *Broker, opts topics.TailOptions) []string {
 	opts.Stop = true
 	var got []string
 	err := b.Tail(ctx, opts, func(r topics.Received) error {
-		got = append(got, fmt.Sprintf("%s@%d=%s", r.Topic, r.Sequence, r.Data))
+		got = append(got, fmt.Sprintf("%s/%d@%d=%s", r.FullTopic, r.Partition, r.Sequence, r.Data))
 		return nil
 	})
 	if err != nil {
@@ -126,7 +126,7 @@ func live(t *testing.T, b *Broker, opts topics.TailOptions) <-chan string {
 	end.Go(func() {
 		err := b.Tail(ctx, opts, func(r topics.Received) error {
 			select {
-			case values <- fmt.Sprintf("%s@%d=%s", r.Topic, r.Sequence, r.Data):
+			case values <- fmt.Sprintf("%s@%d=%s", r.FullTopic, r.Sequence, r.Data):
 			case <-ctx.Done():
 			}
 			return nil

@@ -28,7 +28,7 @@ type stream struct {
 	home     partition             // where its state lies
 	state    *state
 	page     *page
-	topics   map[string]topic // by event type, as last seen
+	topics   map[string]topic // by name behind the prefix, as last seen
 	fresh    map[string]bool  // those that were looked at for the commit that is being encoded
 	written  written
 	keyBytes []byte

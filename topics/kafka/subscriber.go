@@ -83,7 +83,7 @@ func NewSubscriber(opts Options, how SubscriberOptions) (*Subscriber, error) {
 		return nil, err
 	}
 	how.complete()
-	s := &Subscriber{opts: opts, how: how, names: names{opts.Prefix}, log: opts.Logger}
+	s := &Subscriber{opts: opts, how: how, names: names{prefix: opts.Prefix}, log: opts.Logger}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	return s, nil
 }

@@ -24,7 +24,7 @@ func TestSuiteFake(t *testing.T) {
 	topictest.Run(t, topictest.Harness{Shared: true, New: func(t *testing.T) topictest.Backend {
 		cluster := fake(t)
 		return topictest.Backend{Open: func(t *testing.T) topics.Broker {
-			return open(t, Options{Brokers: cluster.ListenAddrs(), Partitions: 3, session: fakeSession})
+			return open(t, Options{Brokers: cluster.ListenAddrs(), Partitions: 3, Topics: topictest.Routed(), session: fakeSession})
 		}}
 	}})
 }
@@ -34,7 +34,7 @@ func TestSuiteFakeWithCuts(t *testing.T) {
 	t.Parallel()
 	topictest.Run(t, topictest.Harness{Shared: true, Cut: true, New: func(t *testing.T) topictest.Backend {
 		cluster := fake(t, kfake.NumBrokers(1))
-		return cuttable(Options{Brokers: cluster.ListenAddrs(), Partitions: 3, session: fakeSession})
+		return cuttable(Options{Brokers: cluster.ListenAddrs(), Partitions: 3, Topics: topictest.Routed(), session: fakeSession})
 	}})
 }
 
@@ -42,7 +42,7 @@ func TestSuiteReal(t *testing.T) {
 	t.Parallel()
 	addr := kafkatest.Addr(t)
 	topictest.Run(t, topictest.Harness{Shared: true, Cut: true, New: func(t *testing.T) topictest.Backend {
-		return cuttable(Options{Brokers: []string{addr}, Partitions: 2, Prefix: prefixOn(t, addr)})
+		return cuttable(Options{Brokers: []string{addr}, Partitions: 2, Prefix: prefixOn(t, addr, topictest.Routed()...), Topics: topictest.Routed()})
 	}})
 }
 

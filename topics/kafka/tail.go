@@ -5,8 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
+	"github.com/segmentio/kafka-go/protocol/metadata"
+
+	"github.com/millrace-io/millrace/events"
 	"github.com/millrace-io/millrace/topics"
 )
 
@@ -34,7 +38,7 @@ type tail struct {
 }
 
 // Tail reads topics on connections of its own, all partitions at once. Messages
-// of one partition, so of one type and key, come in order; with opts.Stop it
+// of one partition, so of one topic and key, come in order; with opts.Stop it
 // waits until every transaction that was open at the end is decided, but no
 // longer than the broker would let one be open. Topics and partitions that
 // appear while it reads are read from their start.
@@ -42,11 +46,14 @@ func (b *Broker) Tail(ctx context.Context, opts topics.TailOptions, fn func(topi
 	ctx, cancel := b.bound(ctx)
 	defer cancel()
 	var names []string
-	for _, eventType := range opts.Types {
-		names = append(names, b.names.topic(eventType))
+	for _, name := range opts.Topics {
+		names = append(names, b.names.topic(name))
 	}
 	if len(names) == 0 {
-		names = b.names.events()
+		var err error
+		if names, err = b.all(ctx); err != nil {
+			return b.explain(err)
+		}
 	}
 	c, err := newClient(&b.opts, names...)
 	if err != nil {
@@ -69,6 +76,31 @@ func (b *Broker) Tail(ctx context.Context, opts topics.TailOptions, fn func(topi
 		return b.explain(fmt.Errorf("reading topics of Kafka at %s: %w", c.where, err))
 	}
 	return nil
+}
+
+// all names the topics that have events: those that this broker knows, and those that
+// the cluster has because events were routed to them before.
+func (b *Broker) all(ctx context.Context) ([]string, error) {
+	c, err := newClient(&b.opts) // which knows every topic
+	if err != nil {
+		return nil, err
+	}
+	defer c.close()
+	names := b.names.events()
+	err = c.patiently(ctx, func() error {
+		answer, err := c.do(ctx, &metadata.Request{})
+		if err != nil {
+			return fmt.Errorf("asking Kafka at %s for its topics: %w", c.where, err)
+		}
+		for _, t := range answer.(*metadata.Response).Topics {
+			name, below := strings.CutPrefix(t.Name, b.names.prefix+".")
+			if below && events.CheckTopic(name) == nil && !slices.Contains(names, t.Name) {
+				names = append(names, t.Name)
+			}
+		}
+		return nil
+	})
+	return names, err
 }
 
 // ownError is what fn returned.
@@ -218,8 +250,8 @@ func (t *tail) deliver(p *cursor, r *record) error {
 		return nil
 	}
 	m := &t.msg
-	m.Topic, m.Sequence, m.Stored = r.topic, uint64(r.offset), r.time.UTC()
-	m.Type, _ = t.b.names.eventType(r.topic)
+	m.FullTopic, m.Partition, m.Sequence, m.Stored = r.topic, int(r.id), uint64(r.offset), r.time.UTC()
+	m.Topic = t.b.names.name(r.topic)
 	m.Attributes = attributes(m.Attributes, r.headers)
 	m.Connector = attribute(m.Attributes, "connector")
 	if m.Key != string(r.key) {

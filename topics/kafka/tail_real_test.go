@@ -14,7 +14,7 @@ func TestTailCommittedReal(t *testing.T) {
 	prefix := kafkatest.Name(t)
 	addresses := []string{kafkatest.Addr(t)}
 	c := writer(t, addresses, "")
-	all := []string{names{prefix}.topic("sms"), names{prefix}.topic("click")}
+	all := []string{names{prefix: prefix}.topic("sms"), names{prefix: prefix}.topic("click")}
 	for _, topic := range all {
 		if err := createTopic(t.Context(), c, topic, 3); err != nil {
 			t.Fatal(err)

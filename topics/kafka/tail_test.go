@@ -75,7 +75,7 @@ func kgoCommitted(t *testing.T, addresses []string, names ...string) []string {
 		}
 		fetches.EachRecord(func(r *kgo.Record) {
 			if !r.Attrs.IsControl() {
-				got = append(got, fmt.Sprintf("%s@%d=%s", r.Topic, r.Offset, r.Value))
+				got = append(got, fmt.Sprintf("%s/%d@%d=%s", r.Topic, r.Partition, r.Offset, r.Value))
 			}
 			if at := fmt.Sprintf("%s/%d", r.Topic, r.Partition); r.Offset+1 >= ends[at] {
 				delete(ends, at)
@@ -133,7 +133,7 @@ func TestTailStopWaits(t *testing.T) {
 		endTx(t, other, kgo.TryCommit)
 		endTx(t, open, kgo.TryCommit)
 	})
-	want := []string{smsTopic + "@0=1", smsTopic + "@1=2", smsTopic + "@2=3"}
+	want := []string{smsTopic + "/0@0=1", smsTopic + "/0@1=2", smsTopic + "/0@2=3"}
 	if got := tailed(t, b, topics.TailOptions{Beginning: true}); !slices.Equal(got, want) {
 		t.Errorf("read %q, want %q", got, want)
 	}
@@ -149,7 +149,7 @@ func TestTailStopGivesUp(t *testing.T) {
 	write(t, open, smsTopic, 0, "2")
 	write(t, open, "millrace.click", 0, "2")
 	defer endTx(t, open, kgo.TryAbort)
-	if got := tailed(t, b, topics.TailOptions{Beginning: true}); !slices.Equal(got, []string{smsTopic + "@0=1"}) {
+	if got := tailed(t, b, topics.TailOptions{Beginning: true}); !slices.Equal(got, []string{smsTopic + "/0@0=1"}) {
 		t.Errorf("read %q", got)
 	}
 }
@@ -211,10 +211,10 @@ func TestTailFollowsNewTopicsAndPartitions(t *testing.T) {
 	b := readBroker(t, cluster.ListenAddrs())
 	c := writer(t, cluster.ListenAddrs(), "")
 	write(t, c, smsTopic, 0, "old")
-	if got := tailed(t, b, topics.TailOptions{Types: []string{"click"}, Beginning: true}); got != nil {
+	if got := tailed(t, b, topics.TailOptions{Topics: []string{"click"}, Beginning: true}); got != nil {
 		t.Errorf("a topic that is not there holds %q", got)
 	}
-	values := live(t, b, topics.TailOptions{Types: []string{"sms", "click"}})
+	values := live(t, b, topics.TailOptions{Topics: []string{"sms", "click"}})
 	if err := cluster.CreateTopic("millrace.click", 1, nil); err != nil {
 		t.Fatal(err)
 	}
@@ -360,7 +360,7 @@ func TestTailMessage(t *testing.T) {
 		if !r.Stored.Equal(at) || r.Stored.Location() != time.UTC {
 			t.Errorf("stored %v", r.Stored)
 		}
-		got = append(got, fmt.Sprintln(r.Type, r.Connector, r.Key, r.Attributes, string(r.Data), r.Topic, r.Sequence))
+		got = append(got, fmt.Sprintln(r.Topic, r.Connector, r.Key, r.Attributes, string(r.Data), r.FullTopic, r.Sequence))
 		return nil
 	})
 	want := "sms support customer [{specversion 1.0} {id 1} {subject é%20\"} {connector support}] {\"a\":1} millrace.sms 0\n"

@@ -18,7 +18,7 @@ func page(n int) *topics.Commit {
 	for i := range 998 {
 		id := fmt.Sprintf("%032x", n*1000+i)
 		c.Messages = append(c.Messages, topics.Message{
-			Type: "message", Connector: "support", Key: "conversation 17", Data: []byte(`{"text":"` + strings.Repeat("x", 990) + `"}`),
+			Topic: "message", Connector: "support", Key: "conversation 17", Data: []byte(`{"text":"` + strings.Repeat("x", 990) + `"}`),
 			Attributes: []events.Attribute{
 				{Name: "specversion", Value: "1.0"}, {Name: "id", Value: id}, {Name: "source", Value: "/netcore/acme/transcripts"},
 				{Name: "type", Value: "io.millrace.message.v1"}, {Name: "subject", Value: "conversation 17"},

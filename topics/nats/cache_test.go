@@ -32,7 +32,7 @@ func TestTheWriteCacheIsBounded(t *testing.T) {
 	for n := range 6 {
 		c := &topics.Commit{ID: string(rune('a' + n)), Checkpoint: []byte("{}")}
 		for range 10 {
-			c.Messages = append(c.Messages, topics.Message{Type: "message", Connector: "c", Key: "k", Data: make([]byte, 50_000)})
+			c.Messages = append(c.Messages, topics.Message{Topic: "message", Connector: "c", Key: "k", Data: make([]byte, 50_000)})
 		}
 		if err := s.Commit(t.Context(), c); err != nil {
 			t.Fatal(err)

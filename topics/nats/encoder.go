@@ -26,7 +26,7 @@ type encoder struct {
 	headers    map[string]*slot // by header name
 	attributes map[string]*slot // by attribute name
 	// subject of the last event: neighbours mostly share it.
-	lastType, lastConnector, lastSubject string
+	lastTopic, lastConnector, lastSubject string
 }
 
 // slot is one header that is used again.
@@ -99,12 +99,12 @@ func (e *encoder) begin(batch string, n int) {
 
 // event fills the message with an event.
 func (e *encoder) event(m *topics.Message, batch string, n int) (*natsgo.Msg, error) {
-	if m.Type != e.lastType || m.Connector != e.lastConnector || e.lastSubject == "" {
-		subject, err := e.names.event(m.Type, m.Connector)
+	if m.Topic != e.lastTopic || m.Connector != e.lastConnector || e.lastSubject == "" {
+		subject, err := e.names.event(m.Topic, m.Connector)
 		if err != nil {
 			return nil, err
 		}
-		e.lastType, e.lastConnector, e.lastSubject = m.Type, m.Connector, subject
+		e.lastTopic, e.lastConnector, e.lastSubject = m.Topic, m.Connector, subject
 	}
 	e.begin(batch, n)
 	e.set(headerContentType, events.ContentType)

@@ -86,7 +86,7 @@ func batch(id string, first, n int) *topics.Commit {
 	c := &topics.Commit{ID: id, Checkpoint: []byte(`{"commit":"` + id + `"}`), Entries: []topics.Entry{{Name: id, Data: []byte(id)}}}
 	for i := first; i < first+n; i++ {
 		c.Messages = append(c.Messages, topics.Message{
-			Type: "sms", Connector: "support", Key: "k",
+			Topic: "sms", Connector: "support", Key: "k",
 			Attributes: []events.Attribute{{Name: "id", Value: fmt.Sprint(i)}, {Name: "partitionkey", Value: "k"}},
 			Data:       fmt.Appendf(nil, `{"n":%d}`, i),
 		})
@@ -106,6 +106,9 @@ func published(t *testing.T, b *Broker) []string {
 	t.Helper()
 	var got []string
 	err := b.Tail(t.Context(), topics.TailOptions{Beginning: true, Stop: true}, func(r topics.Received) error {
+		if r.Partition != -1 {
+			t.Errorf("message %d is said to be in partition %d", r.Sequence, r.Partition)
+		}
 		got = append(got, string(r.Data))
 		return nil
 	})

@@ -20,12 +20,12 @@ func (n names) place(topic string) (place, error) {
 	if err := checkTopic(topic); err != nil {
 		return place{}, err
 	}
-	eventType, below := strings.CutPrefix(topic, n.prefix+".")
+	name, below := strings.CutPrefix(topic, n.prefix+".")
 	switch {
-	case topic == n.prefix || below && (!plainToken(eventType) || strings.HasPrefix(eventType, "_")):
-		return place{}, fmt.Errorf("topic %q is none of millrace's, although it lies below its prefix: its topics are %s.<event type>", topic, n.prefix)
+	case topic == n.prefix || below && (!plainToken(name) || strings.HasPrefix(name, "_")):
+		return place{}, fmt.Errorf("topic %q is none of millrace's, although it lies below its prefix: its topics are %s.<event type>, and those that events are routed to", topic, n.prefix)
 	case below:
-		return place{topic: topic, filter: n.topic(eventType), stream: n.stream(), ours: true}, nil
+		return place{topic: topic, filter: n.topic(name), stream: n.stream(), ours: true}, nil
 	}
 	p := place{topic: topic, filter: topic, stream: joined(topic)}
 	if strings.EqualFold(p.stream, n.stream()) {

@@ -146,7 +146,7 @@ func TestPublishToEvents(t *testing.T) {
 		}
 	}
 	var got []string
-	err := b.Tail(t.Context(), topics.TailOptions{Types: []string{"alert"}, Beginning: true, Stop: true}, func(r topics.Received) error {
+	err := b.Tail(t.Context(), topics.TailOptions{Topics: []string{"alert"}, Beginning: true, Stop: true}, func(r topics.Received) error {
 		got = append(got, r.Connector)
 		return nil
 	})

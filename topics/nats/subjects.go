@@ -10,8 +10,8 @@ import (
 // names builds the subjects and the JetStream stream's name of one prefix.
 type names struct{ prefix string }
 
-// Kinds of state. Each is the first token after the prefix; no event type
-// begins with an underscore, so state is never mistaken for a topic.
+// Kinds of state. Each is the first token after the prefix; no topic's
+// name begins with an underscore, so state is never mistaken for a topic.
 const (
 	checkpointToken = "_checkpoint"
 	ledgerToken     = "_ledger"
@@ -29,16 +29,18 @@ func (n names) all() string { return n.prefix + ".>" }
 // topics matches every event and no state: state has more tokens.
 func (n names) topics() string { return n.prefix + ".*.*" }
 
-func (n names) topic(eventType string) string { return n.prefix + "." + eventType + ".*" }
+// topic matches the events of a topic, whose name is an event type or what events
+// are routed to.
+func (n names) topic(name string) string { return n.prefix + "." + name + ".*" }
 
-func (n names) event(eventType, connector string) (string, error) {
-	if !plainToken(eventType) || strings.HasPrefix(eventType, "_") {
-		return "", fmt.Errorf("event type %q cannot be part of a NATS subject: use letters, digits, _ and - only, and no _ in front", eventType)
+func (n names) event(topic, connector string) (string, error) {
+	if !plainToken(topic) || strings.HasPrefix(topic, "_") {
+		return "", fmt.Errorf("topic %q cannot be part of a NATS subject: use letters, digits, _ and - only, and no _ in front", topic)
 	}
 	if !plainToken(connector) {
 		return "", fmt.Errorf("connector name %q cannot be part of a NATS subject: use letters, digits, _ and - only", connector)
 	}
-	return n.prefix + "." + eventType + "." + connector, nil
+	return n.prefix + "." + topic + "." + connector, nil
 }
 
 func (n names) checkpoints() string { return n.prefix + "." + checkpointToken + ".>" }

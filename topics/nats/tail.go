@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -131,14 +132,15 @@ func (t *tail) lastThere(ctx context.Context, s *session) (uint64, error) {
 }
 
 func (t *tail) filters() []string {
-	if len(t.opts.Types) == 0 {
+	if len(t.opts.Topics) == 0 {
 		return []string{t.b.names.topics()}
 	}
 	var filters []string
-	for _, eventType := range t.opts.Types {
-		filters = append(filters, t.b.names.topic(eventType))
+	for _, name := range t.opts.Topics {
+		filters = append(filters, t.b.names.topic(name))
 	}
-	return filters
+	slices.Sort(filters)
+	return slices.Compact(filters) // the server takes none twice
 }
 
 // pull delivers one request's messages and says how many came. A consumer
@@ -176,17 +178,18 @@ func (t *tail) pull(ctx context.Context, s *session, c jetstream.Consumer, deliv
 
 func (t *tail) deliver(m jetstream.Msg, md *jetstream.MsgMetadata) error {
 	rest := strings.TrimPrefix(m.Subject(), t.b.names.prefix+".")
-	eventType, connector, _ := strings.Cut(rest, ".")
+	topic, connector, _ := strings.Cut(rest, ".")
 	t.msg = topics.Received{
 		Message: topics.Message{
-			Type:       eventType,
+			Topic:      topic,
 			Connector:  connector,
 			Attributes: attributes(t.msg.Attributes[:0], m.Headers()),
 			Data:       m.Data(),
 		},
-		Topic:    t.b.names.prefix + "." + eventType,
-		Sequence: md.Sequence.Stream,
-		Stored:   md.Timestamp,
+		FullTopic: t.b.names.prefix + "." + topic,
+		Partition: -1,
+		Sequence:  md.Sequence.Stream,
+		Stored:    md.Timestamp,
 	}
 	for _, a := range t.msg.Attributes {
 		if a.Name == "partitionkey" {

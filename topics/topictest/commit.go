@@ -186,11 +186,11 @@ func testHeaders(t *testing.T, be Backend) {
 		if !slices.Equal(got, want) {
 			t.Errorf("attributes\n%q, want\n%q", got, want)
 		}
-		if r.Key != m.Key || r.Type != m.Type || r.Connector != m.Connector || !bytes.Equal(r.Data, m.Data) {
+		if r.Key != m.Key || r.Topic != m.Topic || r.Connector != m.Connector || !bytes.Equal(r.Data, m.Data) {
 			t.Errorf("message %+v, want %+v", r.Message, m)
 		}
-		if !strings.HasSuffix(r.Topic, ".sms") || r.Stored.IsZero() {
-			t.Errorf("topic %q, stored %v", r.Topic, r.Stored)
+		if !strings.HasSuffix(r.FullTopic, ".sms") || r.Stored.IsZero() {
+			t.Errorf("topic %q, stored %v", r.FullTopic, r.Stored)
 		}
 		return nil
 	})

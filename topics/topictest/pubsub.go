@@ -40,8 +40,8 @@ type PubSubBackend struct {
 	// none. OpenCut, which may be nil, opens one whose connection can be cut.
 	Open    func(t *testing.T) topics.Broker
 	OpenCut func(t *testing.T) (topics.Broker, Cutter)
-	// Topic names the topic of an event type that the broker writes.
-	Topic func(eventType string) string
+	// Topic is the whole name of a topic that the broker writes.
+	Topic func(name string) string
 	// Restart ends the server, and starts it again on what it had stored. Where it
 	// is nil NoRestart says why that cannot be done.
 	Restart   func(t *testing.T)

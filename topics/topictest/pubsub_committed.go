@@ -20,7 +20,7 @@ func testReadCommitted(t *testing.T, be PubSubBackend) {
 	for i, text := range texts {
 		m := message("sms", fmt.Sprint("ключ ", i), 10+i)
 		m.Attributes = append(m.Attributes, events.Attribute{Name: "x", Value: text}, events.Attribute{Name: "subject", Value: text})
-		first.Messages = append(first.Messages, m, message("click", "k", 1000+i))
+		first.Messages = append(first.Messages, m, message("click", "k", 1000+i), message(Routed()[0], "k", 1500+i))
 	}
 	commit(t, s, first)
 	want := first.Messages
@@ -37,16 +37,16 @@ func testReadCommitted(t *testing.T, be PubSubBackend) {
 	want = append(want, commitCut(t, be)...)
 
 	messages := map[string]<-chan *pubsub.Message{}
-	for _, eventType := range []string{"sms", "click"} {
+	for _, topic := range []string{"sms", "click", Routed()[0]} {
 		_, sub := be.New(t, "g")
-		messages[eventType] = subscribe(t, sub, be.Topic(eventType))
+		messages[topic] = subscribe(t, sub, be.Topic(topic))
 	}
 	last := begin(t, b, key, "last")
-	end := &topics.Commit{ID: "end", Checkpoint: []byte("end"), Messages: []topics.Message{message("sms", "k", 5000), message("click", "k", 5001)}}
+	end := &topics.Commit{ID: "end", Checkpoint: []byte("end"), Messages: []topics.Message{message("sms", "k", 5000), message("click", "k", 5001), message(Routed()[0], "k", 5002)}}
 	commit(t, last, end)
 	want = append(want, end.Messages...)
-	for eventType, from := range messages {
-		wantEvents(t, eventType, from, want)
+	for topic, from := range messages {
+		wantEvents(t, topic, from, want)
 	}
 }
 
@@ -74,13 +74,13 @@ func commitCut(t *testing.T, be PubSubBackend) []topics.Message {
 	return all
 }
 
-// wantEvents reads the events of a type. Those of one key come in order; the
+// wantEvents reads the events on a topic. Those of one key come in order; the
 // last is the last of its key, so there is no more behind it.
-func wantEvents(t *testing.T, eventType string, from <-chan *pubsub.Message, all []topics.Message) {
+func wantEvents(t *testing.T, topic string, from <-chan *pubsub.Message, all []topics.Message) {
 	t.Helper()
 	byID, count := map[string]topics.Message{}, 0
 	for _, m := range all {
-		if m.Type == eventType {
+		if m.Topic == topic {
 			byID[attribute(m, "id")] = m
 			count++
 		}

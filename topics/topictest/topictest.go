@@ -67,6 +67,9 @@ func Run(t *testing.T, h Harness) {
 		{"TailNew", testTailNew, true},
 		{"TailFrom", testTailFrom, true},
 		{"TailError", testTailError, true},
+		{"Routed", testRouted, true},
+		{"RoutedNew", testRoutedNew, true},
+		{"RoutedCut", testRoutedCut, h.Cut},
 		{"Operating", testOperating, true},
 		{"OperatingBetweenBrokers", testOperatingBetweenBrokers, h.Shared},
 		{"Held", testHeld, true},
@@ -115,10 +118,10 @@ func checkpoint(t *testing.T, s topics.Stream) string {
 	return string(c)
 }
 
-// message is one event of a type, numbered.
-func message(eventType, k string, n int) topics.Message {
+// message is one event on a topic, numbered.
+func message(topic, k string, n int) topics.Message {
 	return topics.Message{
-		Type: eventType, Connector: "support", Key: k,
+		Topic: topic, Connector: "support", Key: k,
 		Attributes: []events.Attribute{
 			{Name: "specversion", Value: "1.0"}, {Name: "id", Value: strconv.Itoa(n)},
 			{Name: "partitionkey", Value: k}, {Name: "connector", Value: "support"},
@@ -161,12 +164,12 @@ func number(t *testing.T, r *topics.Received) int {
 }
 
 // published reads what is on the topics.
-func published(t *testing.T, b topics.Broker, types ...string) []int {
+func published(t *testing.T, b topics.Broker, names ...string) []int {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	var got []int
-	err := b.Tail(ctx, topics.TailOptions{Types: types, Beginning: true, Stop: true}, func(r topics.Received) error {
+	err := b.Tail(ctx, topics.TailOptions{Topics: names, Beginning: true, Stop: true}, func(r topics.Received) error {
 		got = append(got, number(t, &r))
 		return nil
 	})

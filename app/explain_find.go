@@ -1,0 +1,380 @@
+package app
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/millrace-io/millrace/events"
+	"github.com/millrace-io/millrace/pipeline"
+	"github.com/millrace-io/millrace/topics"
+)
+
+// How much of what the topics hold of one id is kept in memory.
+const (
+	mostFound      = 1000
+	mostFoundBytes = 64 << 20
+)
+
+// finder finds the events and the dead letters of an id, or of a record, in the
+// topics. A record is found in one pass. Of an event it has to be known first which
+// record it is of: the pass that finds it ends there, and a second one is made.
+type finder struct {
+	topics topics.Broker
+	text   string    // what was asked for
+	id     events.ID // that it is; zero where it is none
+	only   string    // stream that it is narrowed to; "" for none
+
+	records    map[record]bool // that are wanted
+	letterIDs  map[events.ID]bool
+	found      map[record]*group
+	kept, size int
+	incomplete map[*pipeline.Letter]bool // parts of it are gone
+}
+
+// record names a record of a stream.
+type record struct {
+	source events.StreamKey
+	id     string
+}
+
+// group is what was found of one record.
+type group struct {
+	source    events.StreamKey
+	connector string
+	recordID  string
+	events    []*foundEvent
+	letters   []*pipeline.Letter
+	more      int // events that are not kept
+}
+
+// foundEvent is an event and where it lies.
+type foundEvent struct {
+	events.Event
+	attributes []events.Attribute
+	data       []byte
+	topic      string
+	partition  int
+	position   uint64
+	stored     time.Time
+}
+
+func newFinder(broker topics.Broker, what ExplainOptions) *finder {
+	f := &finder{
+		topics: broker, text: what.ID, only: what.Stream, records: map[record]bool{}, letterIDs: map[events.ID]bool{},
+		found: map[record]*group{}, incomplete: map[*pipeline.Letter]bool{},
+	}
+	f.id, _ = events.ParseID(what.ID)
+	return f
+}
+
+// ofStream says whether a stream is wanted.
+func (f *finder) ofStream(connector string, key events.StreamKey) bool {
+	s := Selection{Stream: f.only}
+	return f.only == "" || s.isOf(connector, key)
+}
+
+// find reads the topics up to now.
+func (f *finder) find(ctx context.Context) error {
+	if f.id != (events.ID{}) {
+		if err := f.identify(ctx); err != nil {
+			return err
+		}
+		if len(f.records) == 0 && len(f.letterIDs) == 0 {
+			return nil
+		}
+	}
+	box := pipeline.Letterbox{Wanted: f.wantsLetter}
+	err := f.topics.Tail(ctx, topics.TailOptions{Beginning: true, Stop: true}, func(m topics.Received) error {
+		if m.Topic == events.TypeDeadLetter {
+			l, err := box.Add(&m)
+			if l != nil {
+				f.addLetter(l)
+			}
+			return err
+		}
+		if f.id == (events.ID{}) && attribute(&m, "recordid") != f.text {
+			return nil
+		}
+		if e, ok := f.wanted(&m); ok {
+			f.add(&m, e)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	for _, l := range box.Incomplete() {
+		f.incomplete[l] = true
+		f.addLetter(l)
+	}
+	return nil
+}
+
+// identify finds which record an event id is of, and ends there.
+func (f *finder) identify(ctx context.Context) error {
+	found := false
+	box := pipeline.Letterbox{Wanted: func(l *pipeline.Letter) bool {
+		if f.ofStream(l.Connector, l.Stream) && (l.ID == f.id || l.Event == f.id) {
+			found = true
+			f.letterIDs[l.ID] = true
+			if l.Event != (events.ID{}) { // then it has the record's id
+				f.records[record{l.Stream, l.RecordID}] = true
+			}
+		}
+		return false
+	}}
+	text := f.id.String()
+	err := f.topics.Tail(ctx, topics.TailOptions{Beginning: true, Stop: true}, func(m topics.Received) error {
+		if m.Topic == events.TypeDeadLetter {
+			if _, err := box.Add(&m); err != nil {
+				return err
+			}
+		} else if attribute(&m, "id") == text || attribute(&m, "recordid") == f.text {
+			if e, err := events.FromAttributes(m.Attributes); err == nil && f.ofStream(e.Connector, e.Source) {
+				f.records[record{e.Source, e.RecordID}] = true
+				found = true
+			}
+		}
+		if found {
+			return errEnough
+		}
+		return nil
+	})
+	if errors.Is(err, errEnough) {
+		return nil
+	}
+	return err
+}
+
+func (f *finder) wanted(m *topics.Received) (events.Event, bool) {
+	e, err := events.FromAttributes(m.Attributes)
+	if err != nil || !f.ofStream(e.Connector, e.Source) {
+		return e, false
+	}
+	return e, f.id == (events.ID{}) || e.ID == f.id || f.records[record{e.Source, e.RecordID}]
+}
+
+// wantsLetter says whether a letter is about what is wanted.
+func (f *finder) wantsLetter(l *pipeline.Letter) bool {
+	switch {
+	case !f.ofStream(l.Connector, l.Stream):
+		return false
+	case f.id == (events.ID{}):
+		return l.RecordID == f.text
+	}
+	return f.letterIDs[l.ID] || l.Event != (events.ID{}) && l.Event == f.id || f.records[record{l.Stream, l.RecordID}]
+}
+
+func (f *finder) group(r record, connector string) *group {
+	g := f.found[r]
+	if g == nil {
+		g = &group{source: r.source, recordID: r.id}
+		f.found[r] = g
+	}
+	g.connector = connector
+	return g
+}
+
+// recordOf is the record that an event is of. A transform may have hashed its id: then
+// it is that of the dead letter which led to the event.
+func (f *finder) recordOf(e *events.Event) record {
+	r := record{e.Source, e.RecordID}
+	if e.ID == f.id && !f.records[r] {
+		for wanted := range f.records {
+			if wanted.source == e.Source {
+				return wanted
+			}
+		}
+	}
+	return r
+}
+
+// add keeps an event, the latest ones of each record where there are too many. It is
+// copied: the message is valid during the call only.
+func (f *finder) add(m *topics.Received, e events.Event) {
+	g := f.group(f.recordOf(&e), e.Connector)
+	full := func() bool { return f.kept >= mostFound || f.size+len(m.Data) > mostFoundBytes }
+	for full() && f.dropFirst(g) {
+	}
+	if e.ID != f.id && full() {
+		g.more++
+		return
+	}
+	f.kept, f.size = f.kept+1, f.size+len(m.Data)
+	g.events = append(g.events, &foundEvent{
+		Event: e, attributes: slices.Clone(m.Attributes), data: bytes.Clone(m.Data),
+		topic: m.FullTopic, partition: m.Partition, position: m.Sequence, stored: m.Stored,
+	})
+}
+
+// dropFirst gives back the first event of a record but for the one that was asked for;
+// false where there is none.
+func (f *finder) dropFirst(g *group) bool {
+	n := slices.IndexFunc(g.events, func(e *foundEvent) bool { return e.ID != f.id })
+	if n < 0 {
+		return false
+	}
+	f.kept, f.size, g.more = f.kept-1, f.size-len(g.events[n].data), g.more+1
+	g.events = slices.Delete(g.events, n, n+1)
+	return true
+}
+
+func (f *finder) addLetter(l *pipeline.Letter) {
+	g := f.group(record{l.Stream, l.RecordID}, l.Connector)
+	g.letters = append(g.letters, l)
+}
+
+// groups returns what was found, each in the order of publication.
+func (f *finder) groups() []*group {
+	var all []*group
+	for _, g := range f.found {
+		g.sort()
+		slices.SortFunc(g.letters, func(a, b *pipeline.Letter) int { return a.Stored.Compare(b.Stored) })
+		all = append(all, g)
+	}
+	slices.SortFunc(all, func(a, b *group) int {
+		return cmp.Or(strings.Compare(a.source.String(), b.source.String()), strings.Compare(a.recordID, b.recordID))
+	})
+	return all
+}
+
+// sort puts the events into the order of publication: that of their positions where
+// all lie in one partition, or on a broker without, else that of the broker's clocks.
+func (g *group) sort() {
+	one := !slices.ContainsFunc(g.events, func(e *foundEvent) bool {
+		return e.partition >= 0 && (e.partition != g.events[0].partition || e.topic != g.events[0].topic)
+	})
+	slices.SortFunc(g.events, func(a, b *foundEvent) int {
+		if one {
+			return cmp.Compare(a.position, b.position)
+		}
+		return cmp.Or(a.stored.Compare(b.stored), strings.Compare(a.topic, b.topic), cmp.Compare(a.partition, b.partition), cmp.Compare(a.position, b.position))
+	})
+}
+
+// letter returns the letter with an id, of another one the first; nil where there
+// is none.
+func (g *group) letter(id events.ID) *pipeline.Letter {
+	for _, l := range g.letters {
+		if l.ID == id {
+			return l
+		}
+	}
+	if len(g.letters) == 0 {
+		return nil
+	}
+	return g.letters[0]
+}
+
+// asked returns the event with an id, the one that was published last; of another
+// one the latest of all. Nil where there is none.
+func (g *group) asked(id events.ID) *foundEvent {
+	for n := len(g.events) - 1; n >= 0; n-- {
+		if g.events[n].ID == id {
+			return g.events[n]
+		}
+	}
+	for _, l := range g.letters {
+		if l.ID == id {
+			return nil
+		}
+	}
+	if len(g.events) == 0 {
+		return nil
+	}
+	return g.events[len(g.events)-1]
+}
+
+func (e *foundEvent) place() Place {
+	p := Place{Topic: e.topic, Stored: e.stored.UTC()}
+	if e.partition < 0 {
+		p.Sequence = &e.position
+	} else {
+		p.Partition, p.Offset = &e.partition, &e.position
+	}
+	return p
+}
+
+func (e *foundEvent) explained() *ExplainedEvent {
+	out := &ExplainedEvent{Attributes: map[string]string{}, Place: e.place()}
+	for _, a := range e.attributes {
+		out.Attributes[a.Name] = a.Value
+	}
+	if out.Data = e.data; !json.Valid(e.data) {
+		out.Data, _ = json.Marshal(string(e.data))
+	}
+	return out
+}
+
+// raw returns the record that the event carries; nil for none.
+func (e *foundEvent) raw() json.RawMessage {
+	var data struct{ Raw json.RawMessage }
+	_ = json.Unmarshal(e.data, &data)
+	return data.Raw
+}
+
+// versionOf tells of the n-th event of a record, and what differs from the one
+// before it.
+func versionOf(all []*foundEvent, n int) ExplainedVersion {
+	e := all[n]
+	v := ExplainedVersion{ID: e.ID.String(), Type: e.Type, Time: e.Time, Recorded: e.Recorded, Replay: e.Replay, Place: e.place()}
+	if n > 0 {
+		v.Again = all[n-1].ID == e.ID
+		v.Changed = differences(all[n-1].data, e.data)
+	}
+	return v
+}
+
+// differences names the members that differ of two events' data.
+func differences(before, after []byte) []string {
+	var a, b map[string]json.RawMessage
+	if json.Unmarshal(before, &a) != nil || json.Unmarshal(after, &b) != nil {
+		return nil
+	}
+	names := differing(a, b, "")
+	var x, y map[string]json.RawMessage
+	if json.Unmarshal(a["raw"], &x) == nil && json.Unmarshal(b["raw"], &y) == nil {
+		names = slices.DeleteFunc(names, func(name string) bool { return name == "raw" })
+		names = append(names, differing(x, y, "raw.")...)
+	}
+	return names
+}
+
+func differing(a, b map[string]json.RawMessage, prefix string) []string {
+	var names []string
+	for name, value := range a {
+		if other, ok := b[name]; !ok || !sameValue(value, other) {
+			names = append(names, prefix+name)
+		}
+	}
+	for name := range b {
+		if _, ok := a[name]; !ok {
+			names = append(names, prefix+name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+// sameValue says whether two texts mean the same JSON.
+func sameValue(a, b []byte) bool {
+	x, err1 := events.Canonical(a)
+	y, err2 := events.Canonical(b)
+	return err1 == nil && err2 == nil && bytes.Equal(x, y) || bytes.Equal(a, b)
+}
+
+// attribute returns one of a message's attributes; "" where it is not there.
+func attribute(m *topics.Received, name string) string {
+	for i := range m.Attributes {
+		if m.Attributes[i].Name == name {
+			return m.Attributes[i].Value
+		}
+	}
+	return ""
+}
