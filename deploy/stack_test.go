@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -18,6 +17,8 @@ import (
 	"time"
 
 	"github.com/compose-spec/compose-go/v2/types"
+
+	"github.com/millrace-io/millrace/topics/topictest/ports"
 )
 
 // stack runs the services of the Compose file as processes of this machine, with
@@ -37,7 +38,7 @@ func newStack(t *testing.T, program, profile string, more ...string) *stack {
 	t.Helper()
 	s := &stack{
 		services: project(t, profile).Services, dir: t.TempDir(),
-		simulator: freeAddress(t), nats: freeAddress(t), http: freeAddress(t), prometheus: freeAddress(t),
+		simulator: ports.Addr(t), nats: ports.Addr(t), http: ports.Addr(t), prometheus: ports.Addr(t),
 	}
 	s.here = strings.NewReplacer(append(more,
 		// Files of the images and volumes.
@@ -57,17 +58,6 @@ func newStack(t *testing.T, program, profile string, more ...string) *stack {
 		"scrape_interval: 10s", "scrape_interval: 1s", "evaluation_interval: 10s", "evaluation_interval: 1s",
 	)...)
 	return s
-}
-
-// freeAddress returns an address that was free a moment ago.
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }
 
 // mount puts the files that a service mounts where they are expected here.

@@ -17,6 +17,7 @@ import (
 	"github.com/millrace-io/millrace/events"
 	"github.com/millrace-io/millrace/ledger"
 	"github.com/millrace-io/millrace/simulator"
+	"github.com/millrace-io/millrace/topics/topictest/ports"
 )
 
 // backfills lists those of a connector or a stream.
@@ -85,7 +86,7 @@ func TestBackfillKilledFiveTimes(t *testing.T) {
 			stop.pass(r.Context())
 		}
 	})
-	dir, listen := filepath.Join(t.TempDir(), "data"), freePort(t)
+	dir, listen := filepath.Join(t.TempDir(), "data"), ports.Addr(t)
 	path := w.configure(t, settings{broker: fmt.Sprintf("dir: %q, listen: %q", dir, listen), extra: paced + "poll: " + poll.String() + "\n"})
 	c := startChild(t, "run", "-c", path)
 	await(t, c, func() bool { return strings.Contains(c.notes.String(), "running") })
@@ -279,7 +280,7 @@ func TestBackfillPauseAndCancel(t *testing.T) {
 	w := startWorld(t, simulator.Options{Seed: 53, Backlog: 20_000, Span: 10 * 24 * time.Hour})
 	from := w.since.UTC().Format(time.RFC3339)
 	w.since = time.Now().Add(-time.Hour)
-	dir, listen := filepath.Join(t.TempDir(), "data"), freePort(t)
+	dir, listen := filepath.Join(t.TempDir(), "data"), ports.Addr(t)
 	path := w.configure(t, settings{broker: fmt.Sprintf("dir: %q, listen: %q", dir, listen), extra: paced + "poll: 4s\n"})
 	rewrite(t, path, "\nconnectors:", "\ndedup_horizon: 720h\nconnectors:") // so that what was cancelled can be read again
 	must(t, "run", "--once", "-c", path)

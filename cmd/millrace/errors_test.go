@@ -19,6 +19,7 @@ import (
 	"github.com/millrace-io/millrace/events"
 	"github.com/millrace-io/millrace/simulator"
 	"github.com/millrace-io/millrace/topics/nats"
+	"github.com/millrace-io/millrace/topics/topictest/ports"
 )
 
 // fails runs the program and wants an exit code, and a message that says these
@@ -131,7 +132,7 @@ func TestPortInUse(t *testing.T) {
 
 func TestDirectoryInUse(t *testing.T) {
 	w := startWorld(t, simulator.Options{Seed: 5, Backlog: 50})
-	dir, listen := t.TempDir(), freePort(t)
+	dir, listen := t.TempDir(), ports.Addr(t)
 	path := w.configure(t, settings{broker: fmt.Sprintf("dir: %q, listen: %q", dir, listen), extra: live})
 	c := startChild(t, "run", "-c", path)
 	awaitAll(t, natsURL("nats://"+listen), w.Account(), c)
@@ -179,7 +180,7 @@ func TestReadOnlyDirectory(t *testing.T) {
 func TestFullDisk(t *testing.T) {
 	t.Parallel()
 	w := startWorld(t, simulator.Options{Seed: 6, Backlog: 5_000, Span: time.Hour})
-	dir, listen, page := mount(t, 0, "size=64m"), freePort(t), freePort(t)
+	dir, listen, page := mount(t, 0, "size=64m"), ports.Addr(t), ports.Addr(t)
 	ballast := filepath.Join(dir, "ballast")
 	if err := os.WriteFile(ballast, make([]byte, 28<<20), 0o600); err != nil {
 		t.Fatal(err)
@@ -233,7 +234,7 @@ func TestOldServer(t *testing.T) {
 		}
 		t.Skip("bin/nats-server-2.11 is missing: make tools builds it")
 	}
-	addr := freePort(t)
+	addr := ports.Addr(t)
 	host, port, _ := net.SplitHostPort(addr)
 	server := exec.Command(binary, "-a", host, "-p", port, "-js", "-sd", t.TempDir())
 	if err := server.Start(); err != nil {
@@ -248,7 +249,7 @@ func TestOldServer(t *testing.T) {
 
 func TestBrokerAway(t *testing.T) {
 	w := startWorld(t, simulator.Options{Seed: 5})
-	addr := freePort(t)
+	addr := ports.Addr(t)
 	fails(t, 3, []string{addr}, "run", "--once", "-c", w.configure(t, settings{broker: fmt.Sprintf("url: %q", "nats://"+addr)}))
 }
 

@@ -4,6 +4,8 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"testing"
+
+	"github.com/millrace-io/millrace/topics/topictest/ports"
 )
 
 // A container's health check has an exit code to go by, and a reason to show.
@@ -27,7 +29,7 @@ func TestHealth(t *testing.T) {
 	fails(t, 1, []string{"not well", "503", "the disk is full"}, "health", "--url", api.URL+"/full")
 	fails(t, 1, []string{"418", "does not say why"}, "health", "--url", api.URL+"/silent")
 	fails(t, 1, []string{"nobody answers", "http.listen"}, "health", "--url", api.URL+"/hangs", "--timeout", "10ms")
-	fails(t, 1, []string{"nobody answers"}, "health", "--url", "http://"+freePort(t)+"/readyz")
+	fails(t, 1, []string{"nobody answers"}, "health", "--url", "http://"+ports.Addr(t)+"/readyz")
 	fails(t, 2, []string{"--url wants"}, "health", "--url", "127.0.0.1:8080")
 	fails(t, 2, []string{"--url wants"}, "health", "--url", "ftp://127.0.0.1/readyz")
 }

@@ -8,8 +8,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
-	"math/rand/v2"
-	"net"
 	"net/http/httptest"
 	"os"
 	"os/exec"
@@ -245,21 +243,6 @@ func indent(lines string) string {
 
 // embeddedIn is the broker section of an embedded server without a listener.
 func embeddedIn(dir string) string { return fmt.Sprintf(`dir: %q, listen: ""`, dir) }
-
-// freePort returns an address that was free a moment ago, of those that systems give
-// to nobody who does not ask for them: it stays free while its server is dead.
-func freePort(t *testing.T) string {
-	t.Helper()
-	for range 100 {
-		addr := fmt.Sprintf("127.0.0.1:%d", 10_000+rand.IntN(10_000))
-		if l, err := net.Listen("tcp", addr); err == nil {
-			defer l.Close()
-			return addr
-		}
-	}
-	t.Fatal("no free ports between 10000 and 20000")
-	return ""
-}
 
 // must runs the program in this process and wants it to succeed.
 func must(t *testing.T, args ...string) string {

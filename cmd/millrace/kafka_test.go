@@ -13,6 +13,7 @@ import (
 	"github.com/millrace-io/millrace/simulator"
 	"github.com/millrace-io/millrace/topics/kafka"
 	"github.com/millrace-io/millrace/topics/kafka/kafkatest"
+	"github.com/millrace-io/millrace/topics/topictest/ports"
 )
 
 // The tests of this file are those of NATS, on Kafka: what is committed is read by
@@ -150,7 +151,7 @@ func TestImportKilledOnKafka(t *testing.T) {
 // there is a mistake in the configuration.
 func TestKafkaIsAway(t *testing.T) {
 	w := startWorld(t, simulator.Options{Seed: 5})
-	path := w.configure(t, settings{on: kafkaCluster{[]string{freePort(t)}, "millrace"}})
+	path := w.configure(t, settings{on: kafkaCluster{[]string{ports.Addr(t)}, "millrace"}})
 	for _, args := range [][]string{{"run", "--once"}, {"check", "--connect"}, {"status"}, {"state", "export"}} {
 		fails(t, 3, []string{"Kafka", "127.0.0.1"}, append(args, "-c", path)...)
 	}

@@ -13,6 +13,7 @@ import (
 	natsgo "github.com/nats-io/nats.go"
 
 	"github.com/millrace-io/millrace/simulator"
+	"github.com/millrace-io/millrace/topics/topictest/ports"
 )
 
 var kills = flag.Int("kills", 10, "how often each kill test kills")
@@ -110,7 +111,7 @@ func serverBinary(t *testing.T) string {
 
 func startServer(t *testing.T) *natsServer {
 	t.Helper()
-	s := &natsServer{t: t, path: serverBinary(t), addr: freePort(t), dir: t.TempDir()}
+	s := &natsServer{t: t, path: serverBinary(t), addr: ports.Addr(t), dir: t.TempDir()}
 	conf := fmt.Sprintf("listen: %q\njetstream {store_dir: %q, sync_interval: always}\n", s.addr, s.dir)
 	if err := os.WriteFile(filepath.Join(s.dir, "nats.conf"), []byte(conf), 0o600); err != nil {
 		t.Fatal(err)

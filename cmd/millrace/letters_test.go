@@ -16,6 +16,7 @@ import (
 	"github.com/millrace-io/millrace/app"
 	"github.com/millrace-io/millrace/simulator"
 	"github.com/millrace-io/millrace/topics/nats"
+	"github.com/millrace-io/millrace/topics/topictest/ports"
 )
 
 // damage puts three elements that are no objects in front of the first list of
@@ -127,7 +128,7 @@ func TestDeadLettersOffline(t *testing.T) {
 func TestDeadLettersBesideAService(t *testing.T) {
 	w := startWorld(t, simulator.Options{Seed: 15, Backlog: 50, Span: time.Hour})
 	w.damage(t)
-	listen := freePort(t)
+	listen := ports.Addr(t)
 	path := w.configure(t, settings{broker: fmt.Sprintf("dir: %q, listen: %q", t.TempDir(), listen), extra: live})
 	c := startChild(t, "run", "-c", path)
 	awaitAll(t, natsURL("nats://"+listen), w.Account(), c)

@@ -16,6 +16,7 @@ import (
 
 	"github.com/millrace-io/millrace/app"
 	"github.com/millrace-io/millrace/simulator"
+	"github.com/millrace-io/millrace/topics/topictest/ports"
 )
 
 func statuses(t *testing.T, path string) map[string]app.StreamStatus {
@@ -55,7 +56,7 @@ func awaitRunning(t *testing.T, c *child) {
 // A bot that is too old for seven streams is read as far as it goes.
 func TestOldBot(t *testing.T) {
 	w := startWorld(t, simulator.Options{Seed: 24, Backlog: 100, Span: time.Hour, OldBot: true})
-	dir, page := filepath.Join(t.TempDir(), "data"), freePort(t)
+	dir, page := filepath.Join(t.TempDir(), "data"), ports.Addr(t)
 	once := configureFeedyou(t, w.url, embeddedIn(dir), fast, w.since)
 	var out, notes bytes.Buffer
 	if code := run(t.Context(), []string{"run", "--once", "-c", once}, &out, &notes); code != 0 {
@@ -76,7 +77,7 @@ func TestOldBot(t *testing.T) {
 	}
 	wantAll(t, readTopics(t, dir), once, simulator.Account{Endpoints: map[string]simulator.Endpoint{"feedyou/userData": w.Simulator.Account().Endpoints["feedyou/userData"]}})
 
-	listen := freePort(t)
+	listen := ports.Addr(t)
 	path := configureFeedyou(t, w.url, fmt.Sprintf("dir: %q, listen: %q", t.TempDir(), listen), live, w.since)
 	rewrite(t, path, `http: {listen: ""}`, fmt.Sprintf("http: {listen: %q}", page))
 	c := startChild(t, "run", "-c", path)
@@ -136,7 +137,7 @@ func TestLimitsOfTheAPI(t *testing.T) {
 				_, _ = io.WriteString(out, "[]")
 			}))
 			t.Cleanup(server.Close)
-			path := configureFeedyou(t, server.URL, fmt.Sprintf("dir: %q, listen: %q", t.TempDir(), freePort(t)), live+"streams: [userData]\n", time.Now().Add(-24*time.Hour))
+			path := configureFeedyou(t, server.URL, fmt.Sprintf("dir: %q, listen: %q", t.TempDir(), ports.Addr(t)), live+"streams: [userData]\n", time.Now().Add(-24*time.Hour))
 			c := startChild(t, "run", "-c", path)
 			await(t, c, func() bool { return requests.Load() > 0 && statuses(t, path)["userData"].PausedFor > 3500 })
 			if table := must(t, "status", "-c", path); !strings.Contains(table, "paused") || !strings.Contains(table, "no request through for 59m") && !strings.Contains(table, "no request through for 1h") {
@@ -195,8 +196,8 @@ func TestKeyInTheAddress(t *testing.T) {
 			server.Config.ErrorLog = nil
 			t.Cleanup(server.CloseClientConnections)
 			t.Cleanup(server.Close)
-			page := freePort(t)
-			path := configureFeedyou(t, server.URL, fmt.Sprintf("dir: %q, listen: %q", t.TempDir(), freePort(t)), live+"auth: query\ntimeout: 1s\nstreams: [userData]\n", time.Now().Add(-time.Hour))
+			page := ports.Addr(t)
+			path := configureFeedyou(t, server.URL, fmt.Sprintf("dir: %q, listen: %q", t.TempDir(), ports.Addr(t)), live+"auth: query\ntimeout: 1s\nstreams: [userData]\n", time.Now().Add(-time.Hour))
 			rewrite(t, path, simulator.DefaultAPIKey, fmt.Sprintf("%q", key))
 			rewrite(t, path, `http: {listen: ""}`, fmt.Sprintf("http: {listen: %q}", page))
 			c := startChild(t, "run", "-v", "-c", path)

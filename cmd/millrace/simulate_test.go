@@ -13,6 +13,7 @@ import (
 
 	"github.com/millrace-io/millrace/app"
 	"github.com/millrace-io/millrace/simulator"
+	"github.com/millrace-io/millrace/topics/topictest/ports"
 )
 
 // What simulate prints is a configuration of all connectors that works as it
@@ -21,7 +22,7 @@ func TestSimulatePrintsAConfigurationThatWorks(t *testing.T) {
 	t.Parallel() // it waits for the rate that is printed
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()
-	address := freePort(t)
+	address := ports.Addr(t)
 	out, notes, done := &lockedBuffer{}, &lockedBuffer{}, make(chan int)
 	go func() {
 		done <- run(ctx, []string{"simulate", "--listen", address, "--backlog", "60", "--span", "20m", "--rate", "0", "--limit", "0"}, out, notes)

@@ -18,6 +18,7 @@ import (
 	"github.com/millrace-io/millrace/simulator"
 	"github.com/millrace-io/millrace/topics/kafka/kafkatest"
 	"github.com/millrace-io/millrace/topics/nats"
+	"github.com/millrace-io/millrace/topics/topictest/ports"
 )
 
 // target is a broker that the program runs on in a test.
@@ -49,7 +50,7 @@ func newEmbedded(t *testing.T) target {
 }
 
 func newListening(t *testing.T) target {
-	return embedded{filepath.Join(t.TempDir(), "data"), freePort(t)}
+	return embedded{filepath.Join(t.TempDir(), "data"), ports.Addr(t)}
 }
 
 func (e embedded) config() string {

@@ -14,6 +14,7 @@ import (
 	"github.com/millrace-io/millrace/app"
 	"github.com/millrace-io/millrace/config"
 	"github.com/millrace-io/millrace/simulator"
+	"github.com/millrace-io/millrace/topics/topictest/ports"
 )
 
 // clock is ahead of the machine's, by as much as a test says.
@@ -138,7 +139,7 @@ func TestAMonthLater(t *testing.T) {
 				Seed: 30, Backlog: 300, Span: time.Hour, Rate: 5, Identical: 0.2, Timestamped: timestamped, Now: c.Now,
 			})
 			w.Pause() // a conversation that went on after a month would not be read again
-			dir, listen := filepath.Join(t.TempDir(), "data"), freePort(t)
+			dir, listen := filepath.Join(t.TempDir(), "data"), ports.Addr(t)
 			path := w.configure(t, settings{broker: fmt.Sprintf("dir: %q, listen: %q", dir, listen), extra: live})
 			rewrite(t, path, "\nconnectors:", fmt.Sprintf("\ndedup_horizon: %s\nconnectors:", 7**day))
 			onceAt(t, path, c)

@@ -5,11 +5,12 @@ cache=${XDG_CACHE_HOME:-$HOME/.cache}/millrace-kafka
 
 listening() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
 
-# free_port: a port that is free together with the next one, and below those
-# that the kernel gives to outgoing connections.
+# free_port: a port that is free together with the next one, below those that the
+# kernel gives to outgoing connections, and above those that tests keep to
+# themselves while their servers are dead.
 free_port() {
   local port
-  while port=$((20000 + RANDOM % 12000)); do
+  while port=$((32000 + RANDOM % 766)); do
     listening "$port" || listening $((port + 1)) || break
   done
   echo "$port"

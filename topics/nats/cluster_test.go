@@ -12,20 +12,21 @@ import (
 
 	"github.com/millrace-io/millrace/topics"
 	"github.com/millrace-io/millrace/topics/topictest"
+	"github.com/millrace-io/millrace/topics/topictest/ports"
 )
 
 // startCluster runs three servers that replicate to each other.
 func startCluster(t *testing.T) []*process {
 	t.Helper()
-	var ports, routes []string
+	var peers, routes []string
 	for range 3 {
-		port := freePort(t)
-		ports = append(ports, port)
-		routes = append(routes, "nats://127.0.0.1:"+port)
+		peer := ports.Addr(t)
+		peers = append(peers, peer)
+		routes = append(routes, "nats://"+peer)
 	}
 	var servers []*process
-	for i, port := range ports {
-		more := fmt.Sprintf("server_name: n%d\ncluster { name: c, no_advertise: true, listen: \"127.0.0.1:%s\", routes: [%s] }\n", i, port, strings.Join(routes, ", "))
+	for i, peer := range peers {
+		more := fmt.Sprintf("server_name: n%d\ncluster { name: c, no_advertise: true, listen: %q, routes: [%s] }\n", i, peer, strings.Join(routes, ", "))
 		servers = append(servers, startServer(t, "nats-server", more))
 	}
 	js := connectAdmin(t, servers[0])

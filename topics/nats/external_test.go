@@ -13,6 +13,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/millrace-io/millrace/topics"
+	"github.com/millrace-io/millrace/topics/topictest/ports"
 )
 
 // wantRemote checks that opening fails by the server's fault and says what it
@@ -53,7 +54,7 @@ func TestServerWithoutJetStreamIsRefused(t *testing.T) {
 }
 
 func TestNobodyListens(t *testing.T) {
-	addr := "127.0.0.1:" + freePort(t)
+	addr := ports.Addr(t)
 	wantRemote(t, Options{URL: "nats://ann:s3cr%2Fet@" + addr}, []string{"s3cr", "ann"}, addr, "check broker.nats.url")
 }
 

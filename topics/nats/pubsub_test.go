@@ -15,6 +15,7 @@ import (
 
 	"github.com/millrace-io/millrace/topics"
 	"github.com/millrace-io/millrace/topics/topictest"
+	"github.com/millrace-io/millrace/topics/topictest/ports"
 )
 
 func TestPlaces(t *testing.T) {
@@ -308,7 +309,7 @@ func TestPubSubConnects(t *testing.T) {
 	}{
 		{PubSubOptions{URL: server.url(), User: "ann", Password: "wr0ng"}, "check Creds, User, Password or Token", true},
 		{PubSubOptions{URL: "nats://ann:wr0ng@" + server.addr}, "check Creds, User, Password or Token", true},
-		{PubSubOptions{URL: "nats://ann:wr0ng@127.0.0.1:" + freePort(t)}, "check URL and that the server runs", true},
+		{PubSubOptions{URL: "nats://ann:wr0ng@" + ports.Addr(t)}, "check URL and that the server runs", true},
 		{PubSubOptions{URL: "nats://ann:wr0ng%zz@host"}, "URL: address 1 is not a URL", false},
 		{PubSubOptions{}, "URL holds no address", false},
 		{PubSubOptions{URL: server.url(), Prefix: "a b"}, "prefix", false},

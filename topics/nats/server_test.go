@@ -4,16 +4,16 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	natsgo "github.com/nats-io/nats.go"
+
+	"github.com/millrace-io/millrace/topics/topictest/ports"
 )
 
 // process is a real nats-server of its own.
@@ -57,34 +57,13 @@ func missing(t *testing.T, what string) {
 	t.Skip(what)
 }
 
-// givenPorts are those that freePort has returned: the kernel would soon offer
-// one again whose server has not bound it yet.
-var givenPorts sync.Map
-
-// freePort returns a port that was free a moment ago.
-func freePort(t *testing.T) string {
-	t.Helper()
-	for {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		_, port, _ := net.SplitHostPort(l.Addr().String())
-		l.Close()
-		if _, given := givenPorts.LoadOrStore(port, true); !given {
-			return port
-		}
-	}
-}
-
 // startServer runs a nats-server with JetStream on a fresh directory, and what
 // more its configuration file should say.
 func startServer(t *testing.T, name, more string) *process {
 	t.Helper()
 	p := &process{binary: binary(t, name)}
 	dir := t.TempDir()
-	port := freePort(t)
-	p.addr = "127.0.0.1:" + port
+	p.addr = ports.Addr(t)
 	p.store = filepath.Join(dir, "store")
 	p.config = filepath.Join(dir, "nats.conf")
 	text := fmt.Sprintf("listen: %q\n%s\n", p.addr, more)

@@ -1,6 +1,7 @@
 package kafkatest
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -10,6 +11,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/millrace-io/millrace/topics/topictest/ports"
 )
 
 // Options say what a broker of one's own is like. The zero value is one of the
@@ -61,6 +64,7 @@ func Start(t testing.TB, options ...Options) *Broker {
 		b.mu.Lock()
 		defer b.mu.Unlock()
 		b.p.kill()
+		b.p.free()
 		if t.Failed() {
 			t.Logf("Apache Kafka on %s said:\n%s", b.p.addr(), b.Log())
 		}
@@ -110,7 +114,7 @@ func (b *Broker) Addr() string { return b.p.addr() }
 // is there. A broker that asks nobody for anything has only Addr.
 func (b *Broker) Admin() string {
 	if b.guarded {
-		return loopback(adminPort(b.p.port))
+		return ports.Loopback(adminPort(b.p.port))
 	}
 	return b.Addr()
 }
@@ -143,7 +147,11 @@ func (b *Broker) Restart() {
 	if err := b.p.stop(30 * time.Second); err != nil {
 		b.t.Error(err)
 	}
-	if err := b.p.start(); err != nil {
+	err := b.p.start()
+	for attempt := 1; errors.Is(err, errPortTaken) && attempt < 5; attempt++ {
+		err = b.p.start() // its ports are kept, but not every program asks
+	}
+	if err != nil {
 		b.t.Error(err)
 	}
 }

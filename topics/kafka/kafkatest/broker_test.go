@@ -164,6 +164,28 @@ func TestPortIsTaken(t *testing.T) {
 	}
 }
 
+// Who has a broker's port while it is dead gives it back before long.
+func TestPortIsTakenAtRestart(t *testing.T) {
+	b := Start(t)
+	b.Kill()
+	l, err := net.Listen("tcp", b.Addr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := make(chan struct{})
+	go func() {
+		defer close(seen)
+		defer l.Close()
+		for !strings.Contains(b.Log(), "Address already in use") && pause(t.Context()) {
+		}
+	}()
+	b.Restart()
+	<-seen
+	if err := answers(b.Addr(), 10*time.Second); err != nil {
+		t.Error(err)
+	}
+}
+
 // A broker ends with whoever started it, even if that one could not say so.
 func TestBrokerDoesNotOutliveItsOwner(t *testing.T) {
 	in := mustBeAble(t)

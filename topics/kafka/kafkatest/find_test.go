@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/millrace-io/millrace/topics/topictest/ports"
 )
 
 // verdict is a test that is only recorded.
@@ -62,16 +64,13 @@ func TestWithoutKafka(t *testing.T) {
 
 // A broker that was named is never skipped.
 func TestNamedBrokerThatIsAway(t *testing.T) {
-	port, err := freePorts()
-	if err != nil {
-		t.Fatal(err)
-	}
 	t.Setenv("CI", "")
-	t.Setenv(given, loopback(port))
+	addr := ports.Addr(t)
+	t.Setenv(given, addr)
 	var away choice
 	for range 2 {
 		v := judge(func(t testing.TB) { away.get(t) })
-		if v.skipped != "" || !strings.Contains(v.failed, loopback(port)) {
+		if v.skipped != "" || !strings.Contains(v.failed, addr) {
 			t.Errorf("it says %+v", v)
 		}
 	}

@@ -9,6 +9,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/millrace-io/millrace/topics/topictest/ports"
 )
 
 // User may log in. Kafka's tools read neither quotes, commas nor brackets in a
@@ -52,7 +54,7 @@ func (o Options) guards(port int) map[string]string {
 	}
 	properties := map[string]string{
 		"listeners": fmt.Sprintf("CLIENT://%s,ADMIN://%s,CONTROLLER://%s",
-			loopback(port), loopback(adminPort(port)), loopback(controllerPort(port))),
+			ports.Loopback(port), ports.Loopback(adminPort(port)), ports.Loopback(controllerPort(port))),
 		"listener.security.protocol.map": "CLIENT:" + protocol + ",ADMIN:PLAINTEXT,CONTROLLER:PLAINTEXT",
 		"inter.broker.listener.name":     "ADMIN",
 	}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -13,6 +12,8 @@ import (
 	"strconv"
 	"syscall"
 	"time"
+
+	"github.com/millrace-io/millrace/topics/topictest/ports"
 )
 
 // starting bounds how long a broker may take until it serves; 3 s are usual.
@@ -29,29 +30,34 @@ type process struct {
 	folder  string
 	args    []string // for formatting
 	port    int
+	free    func() // lets go of the ports
 
 	cmd   *exec.Cmd
 	hold  *os.File // its stdin: when this process ends in any way, so does the broker
 	alive *os.File // ends when the broker has ended
 }
 
-// launch starts a broker on free ports, with its data and its log in a folder,
-// which prepare, where given, may furnish with more.properties before.
+// launch starts a broker on ports that stay its own while it is dead, with its
+// data and its log in a folder, which prepare, where given, may furnish with
+// more.properties before.
 func (in installation) launch(version, folder string, args []string, prepare func(port int) error) (*process, error) {
 	for attempt := 1; ; attempt++ {
-		port, err := freePorts()
+		// The first is for clients; see controllerPort and adminPort.
+		port, free, err := ports.Keep(3)
 		if err != nil {
 			return nil, err
 		}
 		if prepare != nil {
 			if err := prepare(port); err != nil {
+				free()
 				return nil, err
 			}
 		}
-		p := &process{in: in, version: version, folder: folder, args: args, port: port}
+		p := &process{in: in, version: version, folder: folder, args: args, port: port, free: free}
 		if err = p.start(); err == nil {
 			return p, nil
 		}
+		free()
 		if !errors.Is(err, errPortTaken) || attempt == 5 {
 			return nil, err
 		}
@@ -62,30 +68,7 @@ func (in installation) launch(version, folder string, args []string, prepare fun
 	}
 }
 
-// freePorts returns the first of three ports in a row that are free now. They
-// are below those that the kernel gives to outgoing connections: a broker that
-// is restarted finds its ports free.
-func freePorts() (int, error) {
-	for range 1000 {
-		port := 20000 + rand.IntN(12000)
-		free := 0
-		for i := range 3 {
-			l, err := net.Listen("tcp", loopback(port+i))
-			if err == nil {
-				l.Close()
-				free++
-			}
-		}
-		if free == 3 {
-			return port, nil
-		}
-	}
-	return 0, errors.New("no free ports between 20000 and 32000")
-}
-
-func (p *process) addr() string { return loopback(p.port) }
-
-func loopback(port int) string { return "127.0.0.1:" + strconv.Itoa(port) }
+func (p *process) addr() string { return ports.Loopback(p.port) }
 
 // Of a broker's ports the first is for clients.
 func controllerPort(port int) int { return port + 1 }

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/millrace-io/millrace/topics/topictest/ports"
 )
 
 // script is one of deploy/kafka, with a temporary folder of its own.
@@ -69,11 +71,12 @@ func empty(t *testing.T, folder string) {
 
 func TestUpAndDown(t *testing.T) {
 	in := mustBeAble(t)
-	port, err := freePorts()
+	port, free, err := ports.Keep(2)
 	if err != nil {
 		t.Fatal(err)
 	}
-	temp, addr := t.TempDir(), loopback(port)
+	defer free()
+	temp, addr := t.TempDir(), ports.Loopback(port)
 	run := func(name string) string {
 		t.Helper()
 		return output(t, script(t, in, temp, name, Version(), strconv.Itoa(port)))
