@@ -12,7 +12,7 @@ func TestMistakesOfTransformsShowNoVariable(t *testing.T) {
 	const secret = "hunter2secretvalue"
 	for _, step := range []string{
 		`filter: '${S} == 1'`, `filter: 'text == 1 ${S}'`, `set: {x: 'text matches "(${S}"'}`, `when: 'text > ${S}(', keep: [text]`,
-		`types: ['${S}'], filter: 'true'`, `connectors: ['${S}'], filter: 'true'`, `streams: ['${S}'], filter: 'true'`, `route: '${S} x'`,
+		`filter: 'sender == "${S}"', types: [message]`, `when: 'event.type in ["${S}"]', keep: [text]`, `types: ['${S}'], filter: 'true'`, `connectors: ['${S}'], filter: 'true'`, `streams: ['${S}'], filter: 'true'`, `route: '${S} x'`,
 		`redact: {fields: ['${S}']}`, `redact: {fields: ['${S}.*']}`, `redact: {fields: ['${S}..x']}`, `redact: {kinds: ['${S}']}`,
 		`keep: ['${S}']`, `drop_fields: ['${S}.a']`, `rename: {text: '${S} -'}`, `truncate: {fields: ['${S}'], to: 3}`, `flatten: {field: '${S}'}`,
 		`split: {field: '${S}', into: '${S}'}`, `map_values: {field: '${S}', values: {a: b}}`, `sample: {share: 0.5, by: '${S} ='}`,

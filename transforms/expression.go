@@ -87,6 +87,10 @@ func compile(text string, s scope, types []string, want reflect.Kind) (*expressi
 	if err != nil {
 		return nil, nil, hinted(err, text)
 	}
+	ast.Walk(&tree.Node, &constants{used, s, types})
+	if used.err != nil {
+		return nil, nil, used.err
+	}
 	env := s.environment(types)
 	env[eventName] = exprtypes.Any
 	env[workName] = exprtypes.Any

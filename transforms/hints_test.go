@@ -75,4 +75,11 @@ func TestTypesOfTopics(t *testing.T) {
 	if all := chain.Types([]string{"b"}); len(all) < 10 {
 		t.Errorf("on the topic for all are %v", all)
 	}
+	// Nor is it taken for a mistake what a step may have written.
+	chain = chainOf(t, "  - {set: {sender: upper(bot)}, types: [message]}")
+	for text, want := range map[string]bool{`sender == "SHOP"`: true, `direction == "SHOP"`: false} {
+		if _, err := transforms.Condition(text, nil, chain); (err == nil) != want {
+			t.Errorf("%s: %v", text, err)
+		}
+	}
 }

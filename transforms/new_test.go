@@ -32,6 +32,11 @@ func TestSomeEvents(t *testing.T) {
 		"  - {keep: [text, raw], types: [message], streams: [messages]}\n  - {filter: bot == \"a\"}",
 		"  - {set: {user_id: raw.number}, types: [message], when: raw.number != nil}\n  - {filter: user_id == \"a\"}",
 		"  - {flatten: {field: attributes}, types: [user]}\n  - {keep: [attributes_plan], types: [user]}\n  - {filter: attributes_plan == 1, types: [user]}",
+		"  - {set: {sender: raw.who}, types: [message], when: raw.who != nil}\n  - {filter: sender == \"customer\" or \"agent\" == sender, types: [message]}",
+		"  - {set: {sender: upper(bot)}, types: [message], when: bot != nil}\n  - {filter: sender == \"SHOP\", types: [message]}",
+		"  - {rename: {channel: sender, sender: who}, types: [message], when: raw.who != nil}\n  - {filter: sender == \"web\", types: [message]}",
+		"  - {flatten: {field: attributes}, types: [user]}\n  - {filter: sender == \"vip\" or event.type == \"message\"}",
+		"  - {filter: 'let mine = bot; mine == \"a\" and sender in [\"user\", raw.who]', types: [message]}",
 		"  - {set: {made: 'let key = bot; let time = date(occurred_at); key == \"a\" and time.Year() > 2000'}}",
 	} {
 		chainOf(t, steps)
@@ -248,6 +253,18 @@ var mistakes = []struct{ name, steps, want string }{
 	{"set before, another type", `  - {set: {made: "1"}, types: [message]}
   - {filter: made contains "a", types: [message]}`,
 		`t.yaml:3:19: transforms[1].filter: invalid operation: contains (mismatched types int and string)`},
+	{"a word that a member never is", `  - {filter: not (sender == "usr")}`,
+		`t.yaml:2:29: transforms[0].filter: sender is never this text; did you mean "user"?`},
+	{"words that a member never is", `  - {filter: 'direction in ["inbound", "to the user"]', types: [message]}`,
+		`t.yaml:2:40: transforms[0].filter: direction is never this text; valid words: inbound, outbound`},
+	{"a type that there is not", `  - {set: {a: '"mesage" != event.type'}}`,
+		`t.yaml:2:16: transforms[0].set.a: event.type is never this text; did you mean "message"?`},
+	{"a word that another name keeps", `  - {rename: {sender: who}, types: [message]}
+  - {filter: who == "usr", types: [message]}`,
+		`t.yaml:3:21: transforms[1].filter: who is never this text; did you mean "user"?`},
+	{"another text for some events, which is text still", `  - {set: {sender: upper(bot)}, types: [message], when: bot != nil}
+  - {filter: sender > 1, types: [message]}`,
+		`t.yaml:3:21: transforms[1].filter: invalid operation: > (mismatched types string and int)`},
 	{"all at once", `  - {filter: a1}
   - {filter: a2}`,
 		`t.yaml:2:14: transforms[0].filter: unknown name "a1"; no event type has it; docs/events.md lists the members of each

@@ -27,6 +27,7 @@ type schema struct {
 type memberSchema struct {
 	kind  string // JSON Schema's word for its type; "" for any
 	items string // the kind of a list's elements; "" for any
+	words *oneOf // that a text is one of; nil for any text
 	// free: nothing but its type is prescribed, so that a text of any kind will do.
 	free   bool
 	schema *jsonschema.Schema
@@ -57,7 +58,7 @@ func readSchema(name string, text []byte) *schema {
 	var doc struct{ Properties json.RawMessage }
 	var members map[string]struct {
 		Type, Format, Pattern string
-		Enum                  []any
+		Enum                  []string
 		Items                 struct{ Type string }
 	}
 	whole, err := compileSchema(name, text)
@@ -76,7 +77,7 @@ func readSchema(name string, text []byte) *schema {
 		m := members[name]
 		known := &memberSchema{kind: m.Type, items: m.Items.Type, schema: whole.Properties[name]}
 		if m.Enum != nil {
-			known.kind = "string" // those of the catalogue are
+			known.kind, known.words = "string", &oneOf{exprtypes.String, m.Enum}
 		}
 		known.free = m.Enum == nil && m.Format == "" && m.Pattern == "" && (known.kind == "" || known.kind == "string" || known.kind == "object")
 		s.names = append(s.names, name)
@@ -167,6 +168,9 @@ func newScope() scope {
 
 // expression is a member's type in expressions.
 func (m *memberSchema) expression() exprtypes.Type {
+	if m.words != nil {
+		return m.words
+	}
 	switch m.kind {
 	case "string":
 		return exprtypes.String
@@ -242,8 +246,10 @@ func (s scope) join(other scope) {
 		for name, as := range members {
 			if now, there := s[t][name]; !there {
 				s[t][name] = as
-			} else if as == exprtypes.Any || !now.Equal(as) { // of any type, everything says that it is equal
+			} else if as == exprtypes.Any || !wordless(now).Equal(wordless(as)) { // of any type, everything says that it is equal
 				s[t][name] = exprtypes.Any
+			} else if !now.Equal(as) {
+				s[t][name] = wordless(now)
 			}
 		}
 	}

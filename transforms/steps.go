@@ -105,7 +105,7 @@ func (m *memberSchema) word() string {
 
 // kindsOf are the kinds of values that may become a member of a type; nil for any.
 func kindsOf(t exprtypes.Type) []reflect.Kind {
-	switch t {
+	switch t = wordless(t); t {
 	case exprtypes.String:
 		return []reflect.Kind{reflect.String, reflect.Struct} // a time is written as text
 	case exprtypes.Int, exprtypes.Float64:
