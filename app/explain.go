@@ -79,7 +79,9 @@ type Place struct {
 
 // ExplainOptions say what is asked for.
 type ExplainOptions struct {
-	ID string // of an event, or of a record as its API has it
+	// ID of an event or a dead letter, or of a record: as its API has it, also where
+	// the transforms hash it with the keys that they have now, or as events have it.
+	ID string
 	// Stream narrows it to the stream with this name, CONNECTOR/STREAM or key; "": all.
 	Stream string
 }
@@ -97,7 +99,7 @@ func Explain(ctx context.Context, file *config.File, what ExplainOptions, log *s
 }
 
 func (o *operator) explain(ctx context.Context, what ExplainOptions) ([]Explained, error) {
-	f := newFinder(o.broker, what)
+	f := newFinder(o, what)
 	if err := f.find(ctx); err != nil {
 		return nil, err
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/millrace-io/millrace/events"
 	"github.com/millrace-io/millrace/pipeline"
 	"github.com/millrace-io/millrace/topics"
+	"github.com/millrace-io/millrace/transforms"
 )
 
 // How much of what the topics hold of one id is kept in memory.
@@ -29,6 +30,9 @@ type finder struct {
 	text   string    // what was asked for
 	id     events.ID // that it is; zero where it is none
 	only   string    // stream that it is narrowed to; "" for none
+
+	steps    *transforms.Chain
+	original map[string]string // ids of records by what the transforms may have made of them
 
 	records    map[record]bool // that are wanted
 	letterIDs  map[events.ID]bool
@@ -64,14 +68,26 @@ type foundEvent struct {
 	stored     time.Time
 }
 
-func newFinder(broker topics.Broker, what ExplainOptions) *finder {
+func newFinder(o *operator, what ExplainOptions) *finder {
 	f := &finder{
-		topics: broker, text: what.ID, only: what.Stream, records: map[record]bool{}, letterIDs: map[events.ID]bool{},
+		topics: o.broker, text: what.ID, only: what.Stream, steps: o.chain, original: map[string]string{}, records: map[record]bool{}, letterIDs: map[events.ID]bool{},
 		found: map[record]*group{}, incomplete: map[*pipeline.Letter]bool{},
 	}
 	f.id, _ = events.ParseID(what.ID)
+	f.knows(what.ID)
 	return f
 }
+
+// knows notes a record's id, with what the transforms may have made of it.
+func (f *finder) knows(id string) {
+	for _, hashed := range f.steps.RecordIDs(id) {
+		f.original[hashed] = id
+	}
+}
+
+// recordID is a record's id as its API has it, where a transform has hashed one that
+// is known; another one as it is.
+func (f *finder) recordID(id string) string { return cmp.Or(f.original[id], id) }
 
 // ofStream says whether a stream is wanted.
 func (f *finder) ofStream(connector string, key events.StreamKey) bool {
@@ -88,6 +104,9 @@ func (f *finder) find(ctx context.Context) error {
 		if len(f.records) == 0 && len(f.letterIDs) == 0 {
 			return nil
 		}
+		for r := range f.records {
+			f.knows(r.id)
+		}
 	}
 	box := pipeline.Letterbox{Wanted: f.wantsLetter}
 	err := f.topics.Tail(ctx, topics.TailOptions{Beginning: true, Stop: true}, func(m topics.Received) error {
@@ -98,7 +117,7 @@ func (f *finder) find(ctx context.Context) error {
 			}
 			return err
 		}
-		if f.id == (events.ID{}) && attribute(&m, "recordid") != f.text {
+		if f.id == (events.ID{}) && f.recordID(attribute(&m, "recordid")) != f.text {
 			return nil
 		}
 		if e, ok := f.wanted(&m); ok {
@@ -135,9 +154,9 @@ func (f *finder) identify(ctx context.Context) error {
 			if _, err := box.Add(&m); err != nil {
 				return err
 			}
-		} else if attribute(&m, "id") == text || attribute(&m, "recordid") == f.text {
+		} else if attribute(&m, "id") == text || f.recordID(attribute(&m, "recordid")) == f.text {
 			if e, err := events.FromAttributes(m.Attributes); err == nil && f.ofStream(e.Connector, e.Source) {
-				f.records[record{e.Source, e.RecordID}] = true
+				f.records[record{e.Source, f.recordID(e.RecordID)}] = true
 				found = true
 			}
 		}
@@ -157,7 +176,7 @@ func (f *finder) wanted(m *topics.Received) (events.Event, bool) {
 	if err != nil || !f.ofStream(e.Connector, e.Source) {
 		return e, false
 	}
-	return e, f.id == (events.ID{}) || e.ID == f.id || f.records[record{e.Source, e.RecordID}]
+	return e, f.id == (events.ID{}) || e.ID == f.id || f.records[record{e.Source, f.recordID(e.RecordID)}]
 }
 
 // wantsLetter says whether a letter is about what is wanted.
@@ -184,7 +203,7 @@ func (f *finder) group(r record, connector string) *group {
 // recordOf is the record that an event is of. A transform may have hashed its id: then
 // it is that of the dead letter which led to the event.
 func (f *finder) recordOf(e *events.Event) record {
-	r := record{e.Source, e.RecordID}
+	r := record{e.Source, f.recordID(e.RecordID)}
 	if e.ID == f.id && !f.records[r] {
 		for wanted := range f.records {
 			if wanted.source == e.Source {

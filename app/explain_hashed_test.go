@@ -4,7 +4,9 @@ import (
 	"fmt"
 	"testing"
 
+	"github.com/millrace-io/millrace/config"
 	"github.com/millrace-io/millrace/events"
+	"github.com/millrace-io/millrace/transforms"
 )
 
 // An event whose record id a transform has hashed is found by its own id, also where
@@ -18,5 +20,37 @@ func TestExplainAHashedRecordID(t *testing.T) {
 	x, text := a.mustExplain(t, event.ID.String())
 	if x.Event == nil || len(x.Versions) != 1 || len(x.Letters) != 1 || len(x.Origins) != 1 {
 		t.Errorf("it says\n%s", text)
+	}
+}
+
+// A record is found by the id that its API has, also where a transform has hashed
+// it, together with what was published before there was that transform.
+func TestExplainARecordWhoseIDIsHashed(t *testing.T) {
+	const steps = `transforms: [{redact: {fields: [event.record_id], with: hash, key: 0123456789abcdef, key_id: k1}}]`
+	list, _, err := config.ParseTransforms("t.yaml", []byte(steps), transforms.Settings{}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := newArchive()
+	if a.chain, err = transforms.New(list, transforms.Known{}); err != nil {
+		t.Fatal(err)
+	}
+	id := "00112233445566778899aabbccddeeff" // as those of events are
+	for _, id := range []string{"r1", id} {
+		first := a.put(t, events.Event{ID: idOf(id), RecordID: id}, `{"raw":{"n":1}}`)
+		out, err := a.chain.Apply(t.Context(), events.Event{Type: first.Type, RecordID: id})
+		if err != nil {
+			t.Fatal(err)
+		}
+		a.put(t, events.Event{ID: events.ID{9}, RecordID: out[0].RecordID}, `{"raw":{"n":2}}`)
+		a.put(t, events.Event{ID: events.ID{8}, RecordID: "k1:other"}, `{}`)
+		a.commit(t, 3, "live", explainedAt, idOf(id), events.ID{9})
+		x, text := a.mustExplain(t, id)
+		if x.RecordID != id || x.Event == nil || x.Event.Attributes["recordid"] != out[0].RecordID || len(x.Versions) != 2 || len(x.Origins) != 1 {
+			t.Errorf("of %s it says\n%s", id, text)
+		}
+		if x, text = a.mustExplain(t, first.ID.String()); len(x.Versions) != 2 || x.Event.Attributes["recordid"] != id {
+			t.Errorf("of the event of %s it says\n%s", id, text)
+		}
 	}
 }

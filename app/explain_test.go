@@ -15,6 +15,7 @@ import (
 	"github.com/millrace-io/millrace/events"
 	"github.com/millrace-io/millrace/ledger"
 	"github.com/millrace-io/millrace/topics"
+	"github.com/millrace-io/millrace/transforms"
 )
 
 var (
@@ -28,6 +29,7 @@ type archive struct {
 	topics.Broker
 	messages []topics.Received
 	entries  map[events.StreamKey]map[string][]byte
+	chain    *transforms.Chain
 	forgot   time.Time // how far the ids of all streams are forgotten
 }
 
@@ -117,7 +119,7 @@ func (a *archive) commit(t *testing.T, commit uint64, lane string, sent time.Tim
 
 func (a *archive) explain(t *testing.T, id, stream string) ([]Explained, error) {
 	t.Helper()
-	o := &operator{file: &config.File{}, broker: a}
+	o := &operator{file: &config.File{}, broker: a, chain: a.chain}
 	o.file.Topics.Retention = 24 * time.Hour
 	return o.explain(t.Context(), ExplainOptions{ID: id, Stream: stream})
 }

@@ -217,15 +217,21 @@ func (s *redacting) identifiers(r *run, it *item) {
 		name  string
 		value *string
 	}{{keyAttribute, &it.Key}, {recordAttribute, &it.RecordID}} {
-		named := slices.Contains(s.attributes, a.name)
-		switch {
-		case *a.value == "": // the event has none
-		case named && s.kinds == 0:
-			*a.value = s.hash([]byte(*a.value))
-		case named || s.everything():
-			*a.value = string(s.text(r, []byte(*a.value)))
-		}
+		*a.value = s.identifier(r, a.name, *a.value)
 	}
+}
+
+// identifier is what the step makes of an attribute, where it hashes.
+func (s *redacting) identifier(r *run, name, value string) string {
+	named := slices.Contains(s.attributes, name)
+	switch {
+	case value == "": // the event has none
+	case named && s.kinds == 0:
+		return s.hash([]byte(value))
+	case named || s.everything():
+		return string(s.text(r, []byte(value)))
+	}
+	return value
 }
 
 // value hides what is in a value: all of it, or what is found in its texts.

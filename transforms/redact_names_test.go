@@ -1,8 +1,11 @@
 package transforms_test
 
 import (
+	"slices"
+	"strings"
 	"testing"
 
+	"github.com/millrace-io/millrace/events"
 	"github.com/millrace-io/millrace/transforms"
 )
 
@@ -51,5 +54,41 @@ func TestHidesIDs(t *testing.T) {
 		if got := chain.HidesIDs(); got != want {
 			t.Errorf("%s: %v", steps, got)
 		}
+	}
+}
+
+// Who knows a record's id finds the events of it whose id was hashed.
+func TestRecordIDs(t *testing.T) {
+	steps := `
+  - redact: {fields: [event.record_id], with: hash, key: 0123456789abcdef, key_id: k1}
+    types: [message]
+  - redact: {fields: [text], with: hash, key: 0123456789abcdef}
+  - redact: {kinds: [phone], with: hash, key: fedcba9876543210}
+  - redact: {fields: [event.record_id], with: hash, key: fedcba9876543210}
+    connectors: [acme]
+`
+	chain := chainOf(t, steps)
+	for id, most := range map[string]int{"m-1": 3, "+420 777 123 456": 5} {
+		ids := chain.RecordIDs(id)
+		if len(ids) != most {
+			t.Errorf("%s: %q", id, ids)
+		}
+		for _, e := range []events.Event{{Type: events.TypeMessage}, {Type: events.TypeClick}, {Type: events.TypeMessage, Connector: "acme"}, {Type: events.TypeClick, Connector: "acme"}} {
+			e.RecordID = id
+			out, err := chain.Apply(t.Context(), e)
+			if err != nil || len(out) != 1 {
+				t.Fatal(len(out), err)
+			}
+			if made := out[0].RecordID; made != id && !slices.Contains(ids, made) {
+				t.Errorf("%s becomes %s, which is none of %q", id, made, ids)
+			}
+		}
+	}
+	var none *transforms.Chain
+	if ids := none.RecordIDs("a"); ids != nil {
+		t.Errorf("%q", ids)
+	}
+	if ids := chainOf(t, strings.Repeat("  - {redact: {fields: [event.record_id], with: hash, key: 0123456789abcdef}, types: [click]}\n", 40)).RecordIDs("a"); len(ids) != 40 {
+		t.Errorf("%d ids", len(ids))
 	}
 }

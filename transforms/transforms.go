@@ -254,6 +254,33 @@ func (c *Chain) HidesIDs() bool {
 	})
 }
 
+// maxRecordIDs bounds RecordIDs: each step for some events alone may double them.
+const maxRecordIDs = 1024
+
+// RecordIDs are what the steps may have made of a record's id by hashing, with the
+// keys that they have now: of none, where it is left as it is, to several, where
+// steps hash the ids of some events alone. Of more than 1,024 it returns the first.
+func (c *Chain) RecordIDs(id string) []string {
+	if c == nil {
+		return nil
+	}
+	r := c.take()
+	defer c.runs.Put(r)
+	all := []string{id}
+	for _, s := range c.steps {
+		red, ok := s.does.(*redacting)
+		if !ok || red.with != withHash {
+			continue
+		}
+		for _, before := range all {
+			if after := red.identifier(r, recordAttribute, before); len(all) < maxRecordIDs && !slices.Contains(all, after) {
+				all = append(all, after)
+			}
+		}
+	}
+	return all[1:]
+}
+
 // Notes are what a person should know of the steps, a sentence each; nil: nothing.
 func (c *Chain) Notes() []string {
 	if c == nil {
