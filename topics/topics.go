@@ -170,7 +170,10 @@ type Received struct {
 
 // What calls can fail with; test with errors.Is.
 var (
-	// ErrFenced says that another owner has written the stream's checkpoint.
+	// ErrFenced says that another owner has written the stream's checkpoint, or may
+	// have: a Kafka broker that was killed and comes back does not know any more that
+	// it gave an epoch to who has not heard of it yet. Release the stream and acquire
+	// it again.
 	ErrFenced = errors.New("another instance has taken the stream")
 	// ErrFull says that the broker has no room; nothing was written.
 	ErrFull = errors.New("the broker has no room")

@@ -10,7 +10,7 @@ listening() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
 # themselves while their servers are dead.
 free_port() {
   local port
-  while port=$((32000 + RANDOM % 766)); do
+  while port=$((28000 + RANDOM % 4766)); do
     listening "$port" || listening $((port + 1)) || break
   done
   echo "$port"

@@ -64,7 +64,7 @@ func Start(t testing.TB, options ...Options) *Broker {
 		b.mu.Lock()
 		defer b.mu.Unlock()
 		b.p.kill()
-		b.p.free()
+		b.p.letGo()
 		if t.Failed() {
 			t.Logf("Apache Kafka on %s said:\n%s", b.p.addr(), b.Log())
 		}

@@ -158,6 +158,7 @@ func TestPortIsTaken(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	defer p.letGo()
 	defer p.kill()
 	if len(ports) != 2 || p.port != ports[1] {
 		t.Errorf("it tried the ports %v and has %d", ports, p.port)
@@ -172,15 +173,17 @@ func TestPortIsTakenAtRestart(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	seen := make(chan struct{})
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan struct{})
 	go func() {
-		defer close(seen)
+		defer close(ended)
 		defer l.Close()
-		for !strings.Contains(b.Log(), "Address already in use") && pause(t.Context()) {
+		for !strings.Contains(b.Log(), "Address already in use") && pause(ctx) {
 		}
 	}()
 	b.Restart()
-	<-seen
+	cancel()
+	<-ended
 	if err := answers(b.Addr(), 10*time.Second); err != nil {
 		t.Error(err)
 	}

@@ -30,7 +30,7 @@ type process struct {
 	folder  string
 	args    []string // for formatting
 	port    int
-	free    func() // lets go of the ports
+	letGo   func() // of the ports
 
 	cmd   *exec.Cmd
 	hold  *os.File // its stdin: when this process ends in any way, so does the broker
@@ -43,21 +43,21 @@ type process struct {
 func (in installation) launch(version, folder string, args []string, prepare func(port int) error) (*process, error) {
 	for attempt := 1; ; attempt++ {
 		// The first is for clients; see controllerPort and adminPort.
-		port, free, err := ports.Keep(3)
+		port, letGo, err := ports.Keep(3)
 		if err != nil {
 			return nil, err
 		}
 		if prepare != nil {
 			if err := prepare(port); err != nil {
-				free()
+				letGo()
 				return nil, err
 			}
 		}
-		p := &process{in: in, version: version, folder: folder, args: args, port: port, free: free}
+		p := &process{in: in, version: version, folder: folder, args: args, port: port, letGo: letGo}
 		if err = p.start(); err == nil {
 			return p, nil
 		}
-		free()
+		letGo()
 		if !errors.Is(err, errPortTaken) || attempt == 5 {
 			return nil, err
 		}

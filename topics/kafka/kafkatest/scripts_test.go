@@ -71,11 +71,11 @@ func empty(t *testing.T, folder string) {
 
 func TestUpAndDown(t *testing.T) {
 	in := mustBeAble(t)
-	port, free, err := ports.Keep(2)
+	port, letGo, err := ports.Keep(2)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer free()
+	defer letGo()
 	temp, addr := t.TempDir(), ports.Loopback(port)
 	run := func(name string) string {
 		t.Helper()

@@ -11,9 +11,10 @@ import (
 	"testing"
 )
 
-// Ports are taken from below those that the kernel gives to outgoing connections
-// (32768 on Linux, 49152 elsewhere), and from below those of deploy/kafka/with.sh.
-const first, behind = 10_000, 32_000
+// Ports are taken from above those that make kafka-up uses, and from below those that
+// deploy/kafka/with.sh takes and those that the kernel gives to outgoing connections
+// (from 32768 on Linux, from 49152 elsewhere).
+const first, behind = 20_000, 28_000
 
 // Keep returns the first of n TCP ports of loopback in a row that nobody listens
 // on. No other caller gets one of them, in whatever process, until release is
