@@ -197,7 +197,10 @@ func WriteCheck(w io.Writer, results []CheckResult) error {
 	}
 	for _, r := range results {
 		for _, note := range r.Notes {
-			fmt.Fprintf(w, "\n%s: %s.\n", r.What, note)
+			if !strings.HasSuffix(note, "?") {
+				note += "."
+			}
+			fmt.Fprintf(w, "\n%s: %s\n", r.What, note)
 		}
 	}
 	return nil

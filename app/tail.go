@@ -84,15 +84,18 @@ func tail(ctx context.Context, broker topics.Broker, o TailOptions, chain *trans
 	return err
 }
 
-// condition compiles Where, for events as the chain leaves them. Of an event for which it fails the log tells, once for
-// each cause.
+// condition compiles Where, for events as the chain leaves them. Of an event for
+// which it fails the log tells, once for each cause.
 func (o *TailOptions) condition(chain *transforms.Chain, log *slog.Logger) (func(*topics.Received) bool, error) {
 	if o.Where == "" {
 		return func(*topics.Received) bool { return true }, nil
 	}
-	yes, err := transforms.Condition(o.Where, chain.Types(o.Topics), chain)
+	yes, notes, err := transforms.Condition(o.Where, chain.Types(o.Topics), chain)
 	if err != nil {
 		return nil, &UsageError{fmt.Errorf("--where: %w", err)}
+	}
+	for _, note := range notes {
+		log.Warn("--where is perhaps not what you mean", "note", note)
 	}
 	told := map[string]bool{}
 	return func(m *topics.Received) bool {

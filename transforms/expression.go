@@ -30,9 +30,10 @@ import (
 type expression struct {
 	text       string
 	program    *vm.Program
-	members    []string // that it names
-	attributes []string // of event that it names
-	now        bool     // it asks for the time, so that it may give something else each time
+	members    []string     // that it names
+	attributes []string     // of event that it names
+	now        bool         // it asks for the time, so that it may give something else each time
+	notes      []*exprError // what is probably not meant
 }
 
 // attributes are what expressions may name of an event beside its data, as members
@@ -87,10 +88,8 @@ func compile(text string, s scope, types []string, want reflect.Kind) (*expressi
 	if err != nil {
 		return nil, nil, hinted(err, text)
 	}
-	ast.Walk(&tree.Node, &constants{used, s, types})
-	if used.err != nil {
-		return nil, nil, used.err
-	}
+	compared := &constants{text: text, scope: s, types: types}
+	ast.Walk(&tree.Node, compared)
 	env := s.environment(types)
 	env[eventName] = exprtypes.Any
 	env[workName] = exprtypes.Any
@@ -99,7 +98,7 @@ func compile(text string, s scope, types []string, want reflect.Kind) (*expressi
 	if err != nil {
 		return nil, nil, exprErrorOf(err)
 	}
-	e := &expression{text: text, program: program}
+	e := &expression{text: text, program: program, notes: compared.notes}
 	for _, name := range used.names {
 		if s.has(types, name) {
 			e.members = append(e.members, name)
@@ -244,11 +243,16 @@ func (u *uses) Visit(node *ast.Node) {
 // complain notes the first mistake, at a character of the text.
 func (u *uses) complain(from int, problem string) {
 	if u.err == nil {
-		before := []rune(u.text)
-		before = before[:min(max(from, 0), len(before))]
-		last := strings.LastIndexByte(string(before), '\n')
-		u.err = &exprError{1 + strings.Count(string(before), "\n"), 1 + utf8.RuneCountInString(string(before)[last+1:]), problem, "", ""}
+		u.err = errorAt(u.text, from, problem)
 	}
+}
+
+// errorAt is an error at a character of a text.
+func errorAt(text string, from int, problem string) *exprError {
+	before := []rune(text)
+	before = before[:min(max(from, 0), len(before))]
+	last := strings.LastIndexByte(string(before), '\n')
+	return &exprError{1 + strings.Count(string(before), "\n"), 1 + utf8.RuneCountInString(string(before)[last+1:]), problem, "", ""}
 }
 
 // failure is an error of an expression whose text may be shown: it holds nothing

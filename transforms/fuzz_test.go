@@ -42,7 +42,7 @@ func FuzzExpression(f *testing.F) {
 		if strings.Contains(text, planted[:4]) {
 			return
 		}
-		if where, err := transforms.Condition(text, nil, nil); err == nil {
+		if where, _, err := transforms.Condition(text, nil, nil); err == nil {
 			for n := range all {
 				if _, err := where(&all[n]); err != nil && strings.Contains(err.Error(), planted) {
 					t.Fatalf("the error holds a text of the event: %v", err)

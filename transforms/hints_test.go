@@ -38,7 +38,7 @@ func TestHints(t *testing.T) {
 
 // What is asked of all topics says which topics to ask.
 func TestConditionOfSomeTypes(t *testing.T) {
-	_, err := transforms.Condition("status >= 500", nil, nil)
+	_, _, err := transforms.Condition("status >= 500", nil, nil)
 	if err == nil || err.Error() != "invalid operation: >= (mismatched types string and int), in events of type conversation: name the topics that it is for" {
 		t.Errorf("%v", err)
 	}
@@ -69,17 +69,17 @@ func TestTypesOfTopics(t *testing.T) {
 			t.Errorf("%q: got %q, want %q", topics, got, want)
 		}
 	}
-	if _, err := transforms.Condition("status >= 500", chain.Types([]string{"a"}), chain); err != nil {
-		t.Error(err)
+	if _, notes, err := transforms.Condition("status >= 500", chain.Types([]string{"a"}), chain); err != nil || notes != nil {
+		t.Error(notes, err)
 	}
 	if all := chain.Types([]string{"b"}); len(all) < 10 {
 		t.Errorf("on the topic for all are %v", all)
 	}
-	// Nor is it taken for a mistake what a step may have written.
+	// What a step may have written is no slip.
 	chain = chainOf(t, "  - {set: {sender: upper(bot)}, types: [message]}")
 	for text, want := range map[string]bool{`sender == "SHOP"`: true, `direction == "SHOP"`: false} {
-		if _, err := transforms.Condition(text, nil, chain); (err == nil) != want {
-			t.Errorf("%s: %v", text, err)
+		if _, notes, err := transforms.Condition(text, nil, chain); err != nil || (notes == nil) != want {
+			t.Errorf("%s: %q %v", text, notes, err)
 		}
 	}
 }

@@ -45,8 +45,16 @@ func (b *builder) rename(names map[string]string, types []string) operation {
 			delete(b.scope[t], n.from)
 		}
 		for _, n := range all {
-			if kind, ok := was[n.from]; ok {
+			// What has the name already stays where an event has nothing to rename.
+			before, had := b.scope[t][n.to]
+			kind, has := was[n.from]
+			switch {
+			case has && had:
+				b.scope[t][n.to] = wordless(kind)
+			case has:
 				b.scope[t][n.to] = kind
+			case had:
+				b.scope[t][n.to] = wordless(before)
 			}
 		}
 	}
@@ -257,6 +265,9 @@ func (b *builder) truncate(s *Truncate, types []string) operation {
 		p := b.path(key, text, types)
 		t.fields = append(t.fields, p)
 		for _, name := range b.having(types, p.first) {
+			if len(p.rest) == 0 {
+				b.scope[name][p.first] = wordless(b.scope[name][p.first])
+			}
 			if m := schemaOf(name).members[p.first]; m != nil && m.kind == "string" && !m.free {
 				b.errorf(key, "is no free text in events of type %s, so that it would not be valid when it is cut", name)
 				break

@@ -42,9 +42,9 @@ func New(list []config.Transform, known Known) (*Chain, error) {
 
 // Condition compiles an expression that says yes or no of events of some types,
 // none for all; dead letters are among them. It may name what the catalogue has, and
-// what the chain, which may be nil, leaves of events. What it returns may be called
-// concurrently.
-func Condition(text string, types []string, c *Chain) (func(*events.Event) (bool, error), error) {
+// what the chain, which may be nil, leaves of events. The function that it returns may
+// be called concurrently; the notes are what was probably not meant, a sentence each.
+func Condition(text string, types []string, c *Chain) (is func(*events.Event) (bool, error), notes []string, err error) {
 	s := newScope()
 	s.addDeadLetters()
 	if c != nil {
@@ -59,14 +59,17 @@ func Condition(text string, types []string, c *Chain) (func(*events.Event) (bool
 		if some {
 			problem += ": name the topics that it is for"
 		}
-		return nil, errors.New(problem)
+		return nil, nil, errors.New(problem)
+	}
+	for _, note := range e.notes {
+		notes = append(notes, note.problem)
 	}
 	runs := &Chain{}
 	return func(event *events.Event) (bool, error) {
 		r := runs.take()
 		defer runs.runs.Put(r)
 		return e.condition(r, newItem(event))
-	}, nil
+	}, notes, nil
 }
 
 // builder makes a chain, step by step.
@@ -185,6 +188,9 @@ func (b *builder) expression(key, text string, types []string, want reflect.Kind
 		}
 		b.errs = append(b.errs, b.section.TextErrorf(key, line, column, "%s", problem))
 		return nil, nil
+	}
+	for _, note := range e.notes {
+		b.chain.notes = append(b.chain.notes, b.section.TextErrorf(key, note.line, note.column, "%s", note).Error())
 	}
 	if e.now {
 		b.chain.notes = append(b.chain.notes, b.current+" asks for the time with now(): what it makes of a record may differ when the record is read again")

@@ -1,6 +1,7 @@
 package transforms_test
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -68,27 +69,29 @@ func TestRecordIDs(t *testing.T) {
     connectors: [acme]
 `
 	chain := chainOf(t, steps)
-	for id, most := range map[string]int{"m-1": 3, "+420 777 123 456": 5} {
-		ids := chain.RecordIDs(id)
-		if len(ids) != most {
-			t.Errorf("%s: %q", id, ids)
-		}
+	for id, most := range map[string]map[string]int{"m-1": {"": 1, "acme": 3}, "+420 777 123 456": {"": 2, "acme": 5}} {
 		for _, e := range []events.Event{{Type: events.TypeMessage}, {Type: events.TypeClick}, {Type: events.TypeMessage, Connector: "acme"}, {Type: events.TypeClick, Connector: "acme"}} {
 			e.RecordID = id
 			out, err := chain.Apply(t.Context(), e)
 			if err != nil || len(out) != 1 {
 				t.Fatal(len(out), err)
 			}
-			if made := out[0].RecordID; made != id && !slices.Contains(ids, made) {
-				t.Errorf("%s becomes %s, which is none of %q", id, made, ids)
+			ids := chain.RecordIDs(&events.Event{Connector: e.Connector}, id)
+			if made := out[0].RecordID; made != id && !slices.Contains(ids, made) || len(ids) != most[e.Connector] {
+				t.Errorf("%s becomes %s, of %q", id, made, ids)
 			}
 		}
 	}
 	var none *transforms.Chain
-	if ids := none.RecordIDs("a"); ids != nil {
+	of := &events.Event{}
+	if ids := none.RecordIDs(of, "a"); ids != nil {
 		t.Errorf("%q", ids)
 	}
-	if ids := chainOf(t, strings.Repeat("  - {redact: {fields: [event.record_id], with: hash, key: 0123456789abcdef}, types: [click]}\n", 40)).RecordIDs("a"); len(ids) != 40 {
+	var many strings.Builder
+	for n := range 20 {
+		fmt.Fprintf(&many, "  - {redact: {fields: [event.record_id], with: hash, key: 0123456789abcde%c}, types: [click]}\n", 'a'+n)
+	}
+	if ids := chainOf(t, many.String()).RecordIDs(of, "a"); len(ids) != 1023 {
 		t.Errorf("%d ids", len(ids))
 	}
 }

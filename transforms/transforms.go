@@ -210,8 +210,11 @@ func (s *step) one(r *run, it *item) (what outcome, err error) {
 
 // isFor says whether the step is for an event, but for its condition.
 func (s *step) isFor(e *events.Event) bool {
-	return (s.types == nil || slices.Contains(s.types, e.Type)) &&
-		(s.connectors == nil || slices.Contains(s.connectors, e.Connector)) &&
+	return (s.types == nil || slices.Contains(s.types, e.Type)) && s.isForStreamOf(e)
+}
+
+func (s *step) isForStreamOf(e *events.Event) bool {
+	return (s.connectors == nil || slices.Contains(s.connectors, e.Connector)) &&
 		(s.streams == nil || slices.ContainsFunc(s.streams, func(name string) bool { return ofStream(name, e) }))
 }
 
@@ -254,13 +257,15 @@ func (c *Chain) HidesIDs() bool {
 	})
 }
 
-// maxRecordIDs bounds RecordIDs: each step for some events alone may double them.
+// maxRecordIDs bounds RecordIDs: each step may be for some events alone, and double
+// them.
 const maxRecordIDs = 1024
 
-// RecordIDs are what the steps may have made of a record's id by hashing, with the
-// keys that they have now: of none, where it is left as it is, to several, where
-// steps hash the ids of some events alone. Of more than 1,024 it returns the first.
-func (c *Chain) RecordIDs(id string) []string {
+// RecordIDs are what the steps may make of a record's id by hashing, with the keys
+// that they have now, in events of the stream and the connector of e: each step alone,
+// and each after others. Nil where it is left as it is; of more than 1,023, which is
+// what ten steps make, the first.
+func (c *Chain) RecordIDs(e *events.Event, id string) []string {
 	if c == nil {
 		return nil
 	}
@@ -269,7 +274,7 @@ func (c *Chain) RecordIDs(id string) []string {
 	all := []string{id}
 	for _, s := range c.steps {
 		red, ok := s.does.(*redacting)
-		if !ok || red.with != withHash {
+		if !ok || red.with != withHash || !s.isForStreamOf(e) {
 			continue
 		}
 		for _, before := range all {

@@ -226,7 +226,7 @@ func TestDeadLettersPass(t *testing.T) {
 
 // A condition may be asked concurrently, of events of every type.
 func TestCondition(t *testing.T) {
-	where, err := transforms.Condition(`event.type == "dead_letter" ? reason == "a" : text contains "a"`, nil, nil)
+	where, _, err := transforms.Condition(`event.type == "dead_letter" ? reason == "a" : text contains "a"`, nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -251,7 +251,7 @@ func TestCondition(t *testing.T) {
 	for text, want := range map[string]string{
 		`txt == "a"`: `unknown name "txt"; did you mean "text"?`, `text ==`: "unexpected token EOF", `text`: "expected bool, but got string", ``: "is empty: write an expression such as status >= 500",
 	} {
-		if _, err := transforms.Condition(text, []string{"message"}, nil); err == nil || err.Error() != want {
+		if _, _, err := transforms.Condition(text, []string{"message"}, nil); err == nil || err.Error() != want {
 			t.Errorf("%s: %v", text, err)
 		}
 	}

@@ -7,10 +7,11 @@ import (
 	exprtypes "github.com/expr-lang/expr/types"
 
 	"github.com/millrace-io/millrace/config"
+	"github.com/millrace-io/millrace/events"
 )
 
-// oneOf is the type of a text that is one of some words. It goes where the member
-// goes: a step that puts another text there takes it away.
+// oneOf is the type of a text that is one of some words. A step that may put
+// another text into the member gives it another type.
 type oneOf struct {
 	exprtypes.Type // text
 	words          []string
@@ -31,12 +32,14 @@ func wordless(t exprtypes.Type) exprtypes.Type {
 }
 
 // constants finds texts that an expression compares with a member, or with the type
-// of the event, which never is such a text: the condition would never hold, and
-// nobody would be told.
+// of the event, which never is such a text: a slip of the pen that the types of an
+// expression do not show. They are no mistakes: events from before another
+// configuration may have other texts.
 type constants struct {
-	uses  *uses
+	text  string
 	scope scope
 	types []string
+	notes []*exprError
 }
 
 // Visit is called for the parts of a node before the node itself.
@@ -58,10 +61,11 @@ func (c *constants) Visit(node *ast.Node) {
 	}
 }
 
-// compare complains of a text that is none of the words that the other side may be.
+// compare notes a text that is none of the words that the other side may be. Empty is
+// what people call a member that is absent, too.
 func (c *constants) compare(of, with ast.Node) {
 	text, ok := with.(*ast.StringNode)
-	if !ok {
+	if !ok || text.Value == "" {
 		return
 	}
 	name, words := c.words(of)
@@ -69,7 +73,7 @@ func (c *constants) compare(of, with ast.Node) {
 		return
 	}
 	// The text itself may be what a variable of the environment held.
-	c.uses.complain(text.Location().From, name+" is never this text; "+config.Suggest("words", text.Value, words))
+	c.notes = append(c.notes, errorAt(c.text, text.Location().From, name+" is never this text; "+config.Suggest("words", text.Value, words)))
 }
 
 // words are those that a side of a comparison may be; nil where it may be anything.
@@ -81,7 +85,7 @@ func (c *constants) words(of ast.Node) (name string, words []string) {
 		event, ok := n.Node.(*ast.IdentifierNode)
 		attribute, named := n.Property.(*ast.StringNode)
 		if ok && named && event.Value == eventName && attribute.Value == "type" {
-			return eventName + ".type", c.scope.types(nil)
+			return eventName + ".type", append(newScope().types(nil), events.TypeDeadLetter)
 		}
 	}
 	return "", nil
