@@ -210,6 +210,7 @@ func (e *explainer) nothing(ctx context.Context) error {
 			known = append(known, line)
 		}
 	}
+	unlooked := ""
 	kept := "the broker keeps events for ever (topics.retention)"
 	if r := e.file.Topics.Retention; r > 0 {
 		kept = "the broker keeps events for " + brief(r) + " (topics.retention)"
@@ -218,9 +219,12 @@ func (e *explainer) nothing(ctx context.Context) error {
 	if e.only != "" {
 		what += " of " + printable(e.only, 100)
 	}
+	if why := e.untold(); why != "" {
+		unlooked = "\nwhere transforms hash ids of records it was not looked for by what its API has: " + why
+	}
 	if len(known) > 0 {
 		slices.Sort(known)
-		return &UsageError{errors.New(what + " any more, but it was read, and published unless a transform dropped it: the ledger names" + strings.Join(known, "") + "\n" + kept + "; the API may still have the record")}
+		return &UsageError{errors.New(what + " any more, but it was read, and published unless a transform dropped it: the ledger names" + strings.Join(known, "") + "\n" + kept + "; the API may still have the record" + unlooked)}
 	}
-	return &UsageError{errors.New(what + ", and no ledger names it: " + kept + ", and ids for dedup_horizon; see that the id is whole, and that -c names the configuration of the service which published it")}
+	return &UsageError{errors.New(what + ", and no ledger names it: " + kept + ", and ids for dedup_horizon; see that the id is whole, and that -c names the configuration of the service which published it" + unlooked)}
 }

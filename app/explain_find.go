@@ -32,6 +32,7 @@ type finder struct {
 	only   string    // stream that it is narrowed to; "" for none
 
 	steps    *transforms.Chain
+	streams  []events.Event    // one of each stream, and one of none that is known
 	original map[string]string // ids of records by what the transforms may have made of them
 
 	records    map[record]bool // that are wanted
@@ -70,8 +71,15 @@ type foundEvent struct {
 
 func newFinder(o *operator, what ExplainOptions) *finder {
 	f := &finder{
-		topics: o.broker, text: what.ID, only: what.Stream, steps: o.chain, original: map[string]string{}, records: map[record]bool{}, letterIDs: map[events.ID]bool{},
+		topics: o.broker, text: what.ID, only: what.Stream,
+		steps: o.chain, streams: []events.Event{{}}, original: map[string]string{},
+		records: map[record]bool{}, letterIDs: map[events.ID]bool{},
 		found: map[record]*group{}, incomplete: map[*pipeline.Letter]bool{},
+	}
+	for _, c := range o.connectors {
+		for _, s := range c.Streams {
+			f.streams = append(f.streams, events.Event{Connector: c.Name, Source: s.Key})
+		}
 	}
 	f.id, _ = events.ParseID(what.ID)
 	f.knows(what.ID)
@@ -80,8 +88,10 @@ func newFinder(o *operator, what ExplainOptions) *finder {
 
 // knows notes a record's id, with what the transforms may have made of it.
 func (f *finder) knows(id string) {
-	for _, hashed := range f.steps.RecordIDs(id) {
-		f.original[hashed] = id
+	for n := range f.streams {
+		for _, hashed := range f.steps.RecordIDs(&f.streams[n], id) {
+			f.original[hashed] = id
+		}
 	}
 }
 
@@ -135,7 +145,8 @@ func (f *finder) find(ctx context.Context) error {
 	return nil
 }
 
-// identify finds which record an event id is of, and ends there.
+// identify finds which record an event id is of, and ends there. Where it is a
+// record's id, which may look like one of an event, all streams may have it.
 func (f *finder) identify(ctx context.Context) error {
 	found := false
 	box := pipeline.Letterbox{Wanted: func(l *pipeline.Letter) bool {
@@ -145,6 +156,8 @@ func (f *finder) identify(ctx context.Context) error {
 			if l.Event != (events.ID{}) { // then it has the record's id
 				f.records[record{l.Stream, l.RecordID}] = true
 			}
+		} else if f.ofStream(l.Connector, l.Stream) && l.RecordID == f.text {
+			f.records[record{l.Stream, l.RecordID}] = true
 		}
 		return false
 	}}
@@ -154,10 +167,10 @@ func (f *finder) identify(ctx context.Context) error {
 			if _, err := box.Add(&m); err != nil {
 				return err
 			}
-		} else if attribute(&m, "id") == text || f.recordID(attribute(&m, "recordid")) == f.text {
+		} else if its := attribute(&m, "id") == text; its || f.recordID(attribute(&m, "recordid")) == f.text {
 			if e, err := events.FromAttributes(m.Attributes); err == nil && f.ofStream(e.Connector, e.Source) {
 				f.records[record{e.Source, f.recordID(e.RecordID)}] = true
-				found = true
+				found = its
 			}
 		}
 		if found {

@@ -37,16 +37,26 @@ type TracedEvent struct {
 	Changes []string `json:"changes"`
 }
 
+// untold says why the transforms cannot be made as the service makes them; "" where
+// they can.
+func (o *operator) untold() string {
+	switch {
+	case slices.ContainsFunc(o.file.Transforms, func(t config.Transform) bool { return HasUnset(t.Raw) }):
+		return "a step of them needs a variable that is not set here: set it as for the service"
+	case o.unchained != nil:
+		return "they cannot be made here: " + o.unchained.Error()
+	}
+	return ""
+}
+
 // transforms maps the record of an event again and sends it through the transforms,
 // or says why it cannot.
 func (e *explainer) transforms(ctx context.Context, event *foundEvent, out *Explained) (*Traced, string) {
 	s := e.stream(event.Source)
-	unset := slices.ContainsFunc(e.file.Transforms, func(t config.Transform) bool { return HasUnset(t.Raw) })
+	why := e.untold()
 	switch {
-	case unset:
-		return nil, "a step of them needs a variable that is not set here: set it as for the service"
-	case e.unchained != nil:
-		return nil, "they cannot be made here: " + e.unchained.Error()
+	case why != "":
+		return nil, why
 	case e.chain == nil:
 		return &Traced{Steps: []TracedStep{}}, ""
 	case out.Raw == nil:
@@ -64,7 +74,8 @@ func (e *explainer) transforms(ctx context.Context, event *foundEvent, out *Expl
 	if s.Walk != nil && key == "" {
 		return nil, "for whom the record was read is forgotten, or was never written down because a transform hides such ids, and without that it cannot be mapped again"
 	}
-	again, why := pipeline.Remade(s, e.parent(event, out), out.Raw, window, key)
+	var again events.Event
+	again, why = pipeline.Remade(s, e.parent(event, out), out.Raw, window, key)
 	if why != "" {
 		return nil, "its record cannot be mapped again: " + why
 	}

@@ -50,8 +50,10 @@ func ParseID(s string) (id ID, ok bool) {
 	if len(s) != 2*len(id) {
 		return ID{}, false
 	}
-	_, err := hex.Decode(id[:], []byte(s))
-	return id, err == nil
+	if _, err := hex.Decode(id[:], []byte(s)); err != nil {
+		return ID{}, false
+	}
+	return id, true
 }
 
 // Record is one element of what an API returned: either one JSON object, mapped

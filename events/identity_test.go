@@ -113,3 +113,11 @@ func FuzzIdentity(f *testing.F) {
 		}
 	})
 }
+
+func TestParseIDOfWhatIsNone(t *testing.T) {
+	for _, text := range []string{"", "ab", "ab345678901234567890123456789xyz", "AB345678901234567890123456789012345"} {
+		if id, ok := events.ParseID(text); ok || id != (events.ID{}) {
+			t.Errorf("%q: %v %v", text, id, ok)
+		}
+	}
+}
