@@ -4,15 +4,21 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 
 	"github.com/nats-io/nats.go/jetstream"
+	"golang.org/x/sync/errgroup"
 )
 
 // repairDepth is how many messages behind a torn batch do not hide it. There
 // are none when the server is ours alone; renewed leases and checkpoints
 // without events are what could be there.
 const repairDepth = 1000
+
+// repairWidth is how many of them are asked for at the same time, and so how many
+// messages are in memory.
+const repairWidth = 16
 
 // tornBatch is the beginning of a batch whose end, the checkpoint, is missing.
 type tornBatch struct {
@@ -59,34 +65,59 @@ func (b *Broker) findTorn(ctx context.Context, s *session) (*tornBatch, error) {
 	if err != nil {
 		return nil, err
 	}
-	state := info.State
-	for seq, n := state.LastSeq, 0; seq >= state.FirstSeq && seq > 0 && n < repairDepth; seq, n = seq-1, n+1 {
-		m, err := s.stream.GetMsg(ctx, seq)
-		if errors.Is(err, jetstream.ErrMsgNotFound) {
-			continue
-		}
+	first, end := max(info.State.FirstSeq, 1), info.State.LastSeq
+	if end > repairDepth {
+		first = max(first, end-repairDepth+1)
+	}
+	// Mostly the last message is the one; behind it may be hundreds that were
+	// replaced, which should not take a round trip each.
+	for width := uint64(1); end >= first; width = min(2*width, repairWidth) {
+		from := max(first, end-min(width, end)+1)
+		messages, err := s.messages(ctx, from, end)
 		if err != nil {
 			return nil, err
 		}
-		id := m.Header.Get(headerBatchID)
-		tag, ours := tagOf(id)
-		if !ours {
-			continue
+		for _, m := range slices.Backward(messages) {
+			if m == nil {
+				continue
+			}
+			id := m.Header.Get(headerBatchID)
+			tag, ours := tagOf(id)
+			if !ours {
+				continue
+			}
+			if m.Header.Get(headerBatchCommit) != "" {
+				return nil, nil
+			}
+			position, err := strconv.ParseUint(m.Header.Get(headerBatchSeq), 10, 64)
+			if err != nil || position == 0 || position > m.Sequence {
+				continue
+			}
+			whole, err := b.followed(ctx, s, tag, m.Sequence)
+			if err != nil || whole {
+				return nil, err
+			}
+			return &tornBatch{id: id, first: m.Sequence - position + 1, last: m.Sequence}, nil
 		}
-		if m.Header.Get(headerBatchCommit) != "" {
-			return nil, nil
-		}
-		position, err := strconv.ParseUint(m.Header.Get(headerBatchSeq), 10, 64)
-		if err != nil || position == 0 || position > seq {
-			continue
-		}
-		whole, err := b.followed(ctx, s, tag, seq)
-		if err != nil || whole {
-			return nil, err
-		}
-		return &tornBatch{id: id, first: seq - position + 1, last: seq}, nil
+		end = from - 1
 	}
 	return nil, nil
+}
+
+// messages are those of a range, in its order, nil where one is not there any more.
+// They are asked for at the same time.
+func (s *session) messages(ctx context.Context, first, last uint64) ([]*jetstream.RawStreamMsg, error) {
+	all := make([]*jetstream.RawStreamMsg, last-first+1)
+	group, ctx := errgroup.WithContext(ctx)
+	for n := range all {
+		group.Go(func() (err error) {
+			if all[n], err = s.stream.GetMsg(ctx, first+uint64(n)); errors.Is(err, jetstream.ErrMsgNotFound) {
+				return nil
+			}
+			return err
+		})
+	}
+	return all, group.Wait()
 }
 
 // followed says whether the stream of a tag has a checkpoint behind seq.

@@ -45,7 +45,7 @@ func TestTornBatchIsRepaired(t *testing.T) {
 	for _, test := range []struct {
 		name   string
 		behind int // plain messages stored behind the torn batch
-	}{{"at the end", 0}, {"behind it plain messages", 5}} {
+	}{{"at the end", 0}, {"behind it plain messages", 5}, {"behind it hundreds of them", 700}} {
 		t.Run(test.name, func(t *testing.T) {
 			dir := t.TempDir()
 			b := open(t, Options{Dir: dir})
