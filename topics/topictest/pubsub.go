@@ -61,6 +61,8 @@ type feed struct {
 	be    PubSubBackend
 	topic string
 	write func(t *testing.T, first, n, keys int)
+	// restart restarts the server: see [PubSubBackend.Restart].
+	restart func(t *testing.T)
 }
 
 // RunPubSub runs the suite, but for what a kind of backend cannot do. What reads
@@ -146,7 +148,7 @@ func publishedFeed(t *testing.T, be PubSubBackend) feed {
 			list = append(list, msg)
 		}
 		publish(t, pub, topic, list...)
-	}}
+	}, be.Restart}
 }
 
 // publish repeats itself while the server is away.
@@ -166,14 +168,15 @@ func publishAgain(pub pubsub.Publisher, topic string, list ...*pubsub.Message) (
 	return fmt.Errorf("publish for %v: %w", patience, err)
 }
 
-// committedFeed commits what it writes. Where a broker that began again refuses it
-// as if it was overtaken, it takes the stream anew: see [topics.ErrFenced].
+// committedFeed commits what it writes. The first commit after a restart may be
+// refused as if its owner was overtaken, who takes the stream anew then: see
+// [topics.ErrFenced].
 func committedFeed(t *testing.T, be PubSubBackend) feed {
 	t.Helper()
 	b := be.Open(t)
 	s := begin(t, b, key, "feed")
-	commits := 0
-	return feed{be, be.Topic("sms"), func(t *testing.T, first, n, keys int) {
+	commits, restarted := 0, false
+	write := func(t *testing.T, first, n, keys int) {
 		t.Helper()
 		commits++
 		c := batch(fmt.Sprint("c", commits), 0, 0)
@@ -181,7 +184,7 @@ func committedFeed(t *testing.T, be PubSubBackend) feed {
 			c.Messages = append(c.Messages, message("sms", keyOf(i, keys), i))
 		}
 		err := s.Commit(t.Context(), c)
-		if errors.Is(err, topics.ErrFenced) {
+		if restarted && errors.Is(err, topics.ErrFenced) {
 			s.Release()
 			s = acquire(t, b, key, "feed")
 			if checkpoint(t, s) == string(c.Checkpoint) {
@@ -192,7 +195,13 @@ func committedFeed(t *testing.T, be PubSubBackend) feed {
 		if err != nil {
 			t.Fatalf("commit %s: %v", c.ID, err)
 		}
-	}}
+		restarted = false
+	}
+	restart := func(t *testing.T) {
+		be.Restart(t)
+		restarted = true
+	}
+	return feed{be, be.Topic("sms"), write, restart}
 }
 
 // subscribe opens a subscriber of a group and subscribes.

@@ -287,7 +287,7 @@ func testReadRestart(t *testing.T, f feed) {
 		take(t, readers[group], 10)
 		held[group] = next(t, readers[group])
 	}
-	f.be.Restart(t)
+	f.restart(t)
 	f.write(t, 20, 20, 1)
 	for group, messages := range readers {
 		held[group].Ack()
