@@ -68,7 +68,7 @@ func identicalRowsAcrossKills(t *testing.T, newTarget func(*testing.T) target) {
 			on := newTarget(t)
 			path := w.configure(t, settings{on: on, extra: "rate: 50/s\n"})
 			killed := 0
-			for range 2 * *kills {
+			for range *kills {
 				d := &countdown{zero: make(chan struct{})}
 				d.left.Store(1 + rand.Int64N(60))
 				current.Store(d)
@@ -90,7 +90,7 @@ func identicalRowsAcrossKills(t *testing.T, newTarget func(*testing.T) target) {
 				must(t, "run", "--once", "-c", path)
 				compareAll(t, on.events(t), w.Account())
 			}
-			t.Logf("%d of %d kills came in the middle", killed, 2**kills)
+			t.Logf("%d of %d kills came in the middle", killed, *kills)
 		})
 	}
 }

@@ -16,7 +16,7 @@ import (
 	"github.com/millrace-io/millrace/topics/topictest/ports"
 )
 
-var kills = flag.Int("kills", 5, "how often each kill test kills")
+var kills = flag.Int("kills", 10, "how often each kill test kills")
 
 // live makes streams follow a simulator that is in a hurry.
 const live = `rate: 500/s

@@ -139,7 +139,9 @@ func TestMemoryForAGiantArray(t *testing.T) {
 	}{
 		"rows with a time":                     {own, true, 40},
 		"rows without a time":                  {own, false, 40},
+		"embedded server":                      {embedded, true, 54},
 		"embedded server, rows without a time": {embedded, false, 54},
+		"Kafka":                                {kafka, true, 54},
 		"Kafka, rows without a time":           {kafka, false, 54},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -173,7 +173,7 @@ func fed(t *testing.T, args ...string) (*child, io.WriteCloser) {
 // repeating it brings all that there was; also over what was there before.
 func TestImportKilled(t *testing.T) {
 	t.Parallel()
-	importKilled(t, newEmbedded(t), *kills)
+	importKilled(t, newEmbedded(t), *kills/2)
 }
 
 func importKilled(t *testing.T, second target, times int) {

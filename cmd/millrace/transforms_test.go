@@ -49,7 +49,7 @@ func wrongTransform(t *testing.T, newTarget func(*testing.T) target) {
 	}
 	rewrite(t, path, wrong, mended)
 	inTheMiddle := 0
-	for range 2 * *kills {
+	for range *kills {
 		published := committed(t, on)
 		c := startChild(t, "dead-letters", "replay", "--all", "-c", path)
 		published(c)
